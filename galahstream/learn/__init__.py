@@ -1,0 +1,1 @@
+"""From batches to stellar labels: model, training, metrics, pictures."""

@@ -1,0 +1,1 @@
+"""What lies on disk: the two store formats and what reads them."""

@@ -1,0 +1,1 @@
+"""From a store to batches: transforms, order, dataset and loader."""
