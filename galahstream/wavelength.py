@@ -13,7 +13,7 @@ Examples
 >>> window_slice(grid, "red")
 slice(8192, 12288, None)
 >>> window_slice(grid, (6552.8, 6572.8))  # 10 Å on both sides of Hα
-slice(9368, 9684, None)
+slice(9368, 9685, None)
 """
 
 from dataclasses import dataclass
@@ -148,7 +148,7 @@ def _camera_range(name: str) -> tuple[float, float]:
             # Half a step wider: rounding of a stored grid must not cost the first or last pixel.
             return camera.start - camera.step / 2, camera.stop + camera.step / 2
     names = ", ".join(camera.name for camera in CAMERAS)
-    msg = f"window {name!r} is no camera; expected one of {names}, or a range in Å such as (6550, 6580)"
+    msg = f"window {name!r} is no camera; expected one of {names}, or a range (low, high) in Å"
     raise WavelengthError(msg)
 
 

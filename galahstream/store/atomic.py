@@ -1,0 +1,81 @@
+"""Publishing: a file or folder appears under its final name whole, or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from galahstream.errors import DestinationExistsError, SourceMissingError
+
+
+@contextmanager
+def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a name to write at, and rename it to the destination when the block ends well.
+
+    Parameters
+    ----------
+    destination : Path
+        The final name of a file or folder.
+    overwrite : bool
+        Replace what is there; it stays in place until the new one is complete.
+
+    Yields
+    ------
+    Path
+        A free name inside a temporary folder beside the destination. An error
+        removes it and leaves the destination as it was.
+
+    Raises
+    ------
+    DestinationExistsError
+        If the destination exists and `overwrite` is False.
+    SourceMissingError
+        If the folder of the destination does not exist.
+    """
+    check_destination(destination, overwrite=overwrite)
+    parent = destination.absolute().parent
+    workshop = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=parent))
+    try:
+        work = workshop / destination.name
+        yield work
+        _sync_tree(work)
+        check_destination(destination, overwrite=overwrite)
+        if os.path.lexists(destination):
+            destination.rename(workshop / "replaced")
+        work.rename(destination)
+        sync_folder(parent)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def check_destination(destination: Path, *, overwrite: bool) -> None:
+    """Raise where a destination exists and may not be replaced, or has no folder to be in."""
+    if not overwrite and os.path.lexists(destination):
+        msg = f"{destination} exists already; choose another name, or allow it to be replaced "
+        raise DestinationExistsError(msg + "(overwrite=True, --overwrite)")
+    if not destination.absolute().parent.is_dir():
+        msg = f"{destination}: the folder {destination.parent} does not exist; make it first"
+        raise SourceMissingError(msg)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(path: Path) -> None:
+    folders = [path] if path.is_dir() else []
+    for file in sorted(path.rglob("*")) if folders else [path]:
+        if file.is_dir():
+            folders.append(file)
+        else:
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    for folder in folders:
+        sync_folder(folder)
