@@ -42,9 +42,7 @@ def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield work
         _sync_tree(work)
         check_destination(destination, overwrite=overwrite)
-        if os.path.lexists(destination):
-            destination.rename(workshop / "replaced")
-        work.rename(destination)
+        _replace(destination, work, aside=workshop / "replaced")
         sync_folder(parent)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
@@ -58,6 +56,18 @@ def check_destination(destination: Path, *, overwrite: bool) -> None:
     if not destination.absolute().parent.is_dir():
         msg = f"{destination}: the folder {destination.parent} does not exist; make it first"
         raise SourceMissingError(msg)
+
+
+def _replace(destination: Path, work: Path, aside: Path) -> None:
+    replaces = os.path.lexists(destination)
+    if replaces:
+        destination.rename(aside)
+    try:
+        work.rename(destination)
+    except BaseException:
+        if replaces:
+            aside.rename(destination)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,109 @@
+"""Stores as a folder of .npy files that plain ``np.load`` opens."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galahstream.errors import StoreFormatError
+from galahstream.store.layout import FLUX_DTYPE, ArrayPlace, array_shapes, reserve, write_all
+
+FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
+MANIFEST_NAME = "manifest.json"
+
+
+def lay_out(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[str, ArrayPlace]:
+    """Create the folder of a store with all its arrays in their final size.
+
+    Returns
+    -------
+    dict
+        The place of each array by its name, ``flux`` among them.
+    """
+    folder.mkdir()
+    shapes = array_shapes(n_stars, n_pixels, n_labels)
+    shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
+    return {name: _create(folder, name, *shapes[name]) for name in shapes}
+
+
+def write_manifest(folder: Path, text: str) -> None:
+    """Write the manifest of a laid-out store."""
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: Path, limit: int) -> str:
+    """Return the manifest's text, refusing one larger than `limit` bytes."""
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        msg = f"{folder}: no {MANIFEST_NAME} in this folder, so it is no store; convert into one"
+        raise StoreFormatError(msg)
+    if path.stat().st_size > limit:
+        msg = f"{path}: {path.stat().st_size} bytes; a manifest has at most {limit}"
+        raise StoreFormatError(msg)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def find_arrays(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[str, ArrayPlace]:
+    """Return the place of each array, after checking headers and file sizes.
+
+    Raises
+    ------
+    StoreFormatError
+        If a file is missing, or its header or size is not what the manifest says.
+    """
+    shapes = array_shapes(n_stars, n_pixels, n_labels)
+    shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
+    return {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
+
+
+def _create(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
+    header = _header(shape, dtype, FLUX_HEADER_BYTES if name == "flux" else 0)
+    place = ArrayPlace(folder / f"{name}.npy", len(header), shape, dtype)
+    reserve(place.path, max(place.stop, len(header)))
+    with place.path.open("r+b") as file:
+        write_all(file.fileno(), np.frombuffer(header, dtype=np.uint8), 0)
+    return place
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> bytes:
+    fields = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    header = buffer.getvalue()
+    if len(header) < padded_to:
+        # Format 1.0: magic and version (8 bytes), length (2), then text that ends in a newline.
+        text = header[10:-1].ljust(padded_to - 11) + b"\n"
+        header = header[:8] + len(text).to_bytes(2, "little") + text
+    return header
+
+
+def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0
+            found_shape, fortran, found_dtype = reader(file) if version == (1, 0) else ((), 0, None)
+            offset = file.tell()
+            size = file.seek(0, 2)
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {error}; this file of the store is missing or damaged, convert again"
+        raise StoreFormatError(msg) from error
+    if (found_shape, found_dtype, bool(fortran)) != (shape, dtype, False):
+        msg = (
+            f"{path}: the file holds {found_dtype} of shape {found_shape}; the manifest says "
+            f"{dtype} of shape {shape}: it was replaced or damaged, convert again"
+        )
+        raise StoreFormatError(msg)
+    place = ArrayPlace(path, offset, shape, dtype)
+    if size != max(place.stop, offset):
+        msg = (
+            f"{path}: {size} bytes, and {place.stop} are needed for shape {shape}: the file was "
+            f"truncated or added to, convert again"
+        )
+        raise StoreFormatError(msg)
+    return place
