@@ -90,7 +90,7 @@ def write_array(place: ArrayPlace, array: npt.NDArray[np.generic]) -> None:
 
 def write_all(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> None:
     """Write an array's bytes at an offset, however many calls the system takes for it."""
-    data = memoryview(array.reshape(-1).view(np.uint8))
+    data = memoryview(array.reshape(-1).view(np.uint8).data)
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written

@@ -1,0 +1,260 @@
+"""An open store: its labels, ids and split as arrays, its flux read when asked for."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.errors import SourceMissingError, StoreFormatError
+from galahstream.splits import SPLIT_NAMES
+from galahstream.store import hdf5, npy
+from galahstream.store.digest import array_digest, row_digests, text_digest
+from galahstream.store.flux import FluxReader, flux_reader, map_array
+from galahstream.store.manifest import MANIFEST_LIMIT, Manifest
+
+Rows: TypeAlias = int | slice | npt.NDArray[Any] | list[int]
+
+
+def open_store(path: str | os.PathLike[str]) -> "Store":
+    """Open a store for reading.
+
+    Headers, sizes and digests of all arrays but the flux are checked; no flux
+    is read before it is asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder (npy) or an HDF5 file made by :func:`galahstream.convert`.
+
+    Raises
+    ------
+    SourceMissingError
+        If nothing lies at the path.
+    StoreFormatError, StoreVersionError
+        If it is no store, damaged, or of a newer version.
+    """
+    return Store(Path(path))
+
+
+class Store:
+    """A store of N stars with L pixels, ordered by split; made by :func:`open_store`.
+
+    Attributes
+    ----------
+    path : Path
+        Folder or file.
+    format : str
+        ``"npy"`` or ``"hdf5"``.
+    manifest : Manifest
+        What the store says of itself.
+    wavelength : ndarray, shape (L,), float64
+        Å; NaN where the source had none.
+    labels : mapping of str to ndarray, shape (N,), float64
+        By column name, in the units of `label_units`; NaN where missing.
+    ids, source_row : ndarray, shape (N,), int64
+        The source's star ids, and the row of the source each row came from.
+    split : ndarray, shape (N,), uint8
+        0 train, 1 val, 2 test.
+    flux : Flux
+        ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
+            raise SourceMissingError(msg)
+        self.format = "npy" if path.is_dir() else "hdf5"
+        engine: Any = npy if path.is_dir() else hdf5
+        text = engine.read_manifest(path, MANIFEST_LIMIT)
+        self.manifest = Manifest.from_json(text, str(path))
+        shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
+        places = engine.find_arrays(path, *shape)
+        arrays = {name: map_array(place) for name, place in places.items() if name != "flux"}
+        self._check_digests(arrays)
+        self.wavelength = arrays["wavelength"]
+        self.ids, self.source_row, self.split = (
+            arrays[name] for name in ("ids", "source_row", "split")
+        )
+        self.digests = arrays["digests"]
+        self.labels: Mapping[str, npt.NDArray[np.float64]] = {
+            column.name: arrays["labels"][:, number]
+            for number, column in enumerate(self.manifest.labels)
+        }
+        self.flux = Flux(self, flux_reader(path, places.get("flux")))
+
+    def __len__(self) -> int:
+        return self.manifest.n_stars
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path}: {len(self)} stars, {self.n_pixels} pixels, {self.format}>"
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_again, (str(self.path.absolute()), self.fingerprint)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of each spectrum, L."""
+        return self.manifest.n_pixels
+
+    @property
+    def wavelength_is_nominal(self) -> bool:
+        """Whether the wavelengths are the spectrograph's nominal ones, not each star's own."""
+        return self.manifest.wavelength == "nominal"
+
+    @property
+    def label_units(self) -> dict[str, str]:
+        """Unit of each label column, an empty string for none."""
+        return {column.name: column.unit for column in self.manifest.labels}
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the manifest, and so of all that the store holds."""
+        return text_digest(self.manifest.to_json())
+
+    @property
+    def split_fingerprint(self) -> str:
+        """Digest over the ids and the split: equal where the same stars train, validate, test."""
+        return text_digest(self.manifest.digests["ids"] + self.manifest.digests["split"])
+
+    def rows_of(self, split: str) -> slice:
+        """Return the rows of ``"train"``, ``"val"``, ``"test"`` or ``"all"`` as a slice."""
+        if split == "all":
+            return slice(0, len(self))
+        number = SPLIT_NAMES.index(split)
+        start = sum(self.manifest.split_sizes[:number])
+        return slice(start, start + self.manifest.split_sizes[number])
+
+    def info(self) -> dict[str, Any]:
+        """Return what the store holds, for people and programs: counts, labels, sizes."""
+        manifest = self.manifest
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "version": manifest.version,
+            "stars": manifest.n_stars,
+            "pixels": manifest.n_pixels,
+            "dtype": manifest.dtype,
+            "reading": self.flux.way,
+            "wavelength": manifest.wavelength,
+            "wavelength_range": [float(self.wavelength[0]), float(self.wavelength[-1])]
+            if manifest.wavelength != "unknown"
+            else None,
+            "split": dict(zip(SPLIT_NAMES, manifest.split_sizes, strict=True)),
+            "split_seed": manifest.split_seed,
+            "groups": manifest.groups,
+            "labels": {
+                column.name: {
+                    "unit": column.unit,
+                    "minimum": column.minimum,
+                    "maximum": column.maximum,
+                    "mean": column.mean,
+                    "std": column.std,
+                    "missing": column.missing,
+                }
+                for column in manifest.labels
+            },
+            "odd_pixels": vars(manifest.odd_pixels),
+            "left_out": manifest.left_out,
+            "bytes": sum(file.stat().st_size for file in files),
+        }
+
+    def verify(self) -> npt.NDArray[np.int64]:
+        """Read all flux and return the rows whose bytes differ from their digests.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers of damaged rows; empty for a sound store.
+        """
+        damaged = [np.empty(0, dtype=np.int64)]
+        for start in range(0, len(self), 256):
+            rows = np.arange(start, min(start + 256, len(self)))
+            digests = row_digests(self.flux[rows].astype("<f4", copy=False))
+            damaged.append(rows[digests != self.digests[rows]])
+        return np.concatenate(damaged)
+
+    def close(self) -> None:
+        """Let go of the flux file; reading again opens it again."""
+        self.flux.close()
+
+    def _check_digests(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, array in arrays.items():
+            if array_digest(array) != self.manifest.digests.get(name):
+                msg = (
+                    f"{self.path}: the array {name!r} does not match its digest in the manifest: "
+                    f"it was damaged or edited, convert the source again"
+                )
+                raise StoreFormatError(msg)
+        parts = np.bincount(arrays["split"], minlength=3)
+        ordered = bool((np.diff(arrays["split"].astype(np.int8)) >= 0).all())
+        if tuple(parts) != self.manifest.split_sizes or not ordered:
+            msg = f"{self.path}: the split does not fit the manifest; convert the source again"
+            raise StoreFormatError(msg)
+
+
+class Flux:
+    """The flux of a store, read by row; nothing is kept."""
+
+    def __init__(self, store: Store, reader: FluxReader) -> None:
+        self.shape = (store.manifest.n_stars, store.manifest.n_pixels)
+        self.way = reader.way
+        self._reader = reader
+        self._name = str(store.path)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Return flux as it was in the source, NaN included: (L,) for a number, else (n, L)."""
+        if isinstance(rows, slice):
+            return self.read(np.arange(*rows.indices(len(self))))
+        numbers = np.asarray(rows)
+        if numbers.dtype == bool and numbers.shape == (len(self),):
+            numbers = np.flatnonzero(numbers)
+        if numbers.ndim > 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+            msg = f"{self._name}: rows must be whole numbers, a slice or a mask of {len(self)} rows"
+            raise IndexError(msg)
+        flux = self.read(np.atleast_1d(numbers).astype(np.int64))
+        return flux[0] if numbers.ndim == 0 else flux
+
+    def read(
+        self, rows: npt.NDArray[np.int64], pixels: slice | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return a window of rows as an owned array, shape (n, width), float32."""
+        outside = (rows < -len(self)) | (rows >= len(self))
+        if outside.any():
+            msg = f"{self._name}: row {rows[outside][0]} of a store of {len(self)} rows"
+            raise IndexError(msg)
+        return self._reader.read(rows % len(self), pixels or slice(0, self.shape[1]))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+
+def _open_again(path: str, fingerprint: str) -> Store:
+    store = open_store(path)
+    if store.fingerprint != fingerprint:
+        msg = f"{path}: the store was replaced since it was opened; open it again"
+        raise StoreFormatError(msg)
+    return store
