@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -90,7 +90,7 @@ class Hdf5Flux:
         return self._file
 
 
-def map_array(place: ArrayPlace) -> npt.NDArray[np.generic]:
+def map_array(place: ArrayPlace) -> npt.NDArray[Any]:
     """Return a small array as a read-only mapping."""
     if 0 in place.shape:
         return np.empty(place.shape, dtype=place.dtype)
