@@ -200,8 +200,8 @@ def _by_position(
         if n_columns != len(KNOWN_LABELS):
             msg = (
                 f"{name}: {n_columns} label columns, and the published set has "
-                f"{len(KNOWN_LABELS)} ({', '.join(KNOWN_LABELS)}); name yours in their order, as in "
-                f"--labels teff,logg,feh"
+                f"{len(KNOWN_LABELS)} ({', '.join(KNOWN_LABELS)}); name yours in their "
+                f"order, as in --labels teff,logg,feh"
             )
             raise LabelError(msg)
         choice = list(KNOWN_LABELS)

@@ -88,7 +88,7 @@ def as_float32(
     with np.errstate(over="ignore"):
         flux = np.ascontiguousarray(block, dtype=np.float32)
     if block.dtype.kind == "f" and block.dtype.itemsize > 4:
-        overflowed = np.isinf(flux) & np.isfinite(block)  # type: ignore[arg-type]
+        overflowed = np.isinf(flux) & np.isfinite(block)
         if overflowed.any():
             row, pixel = (int(index[0]) for index in np.nonzero(overflowed))
             msg = (

@@ -46,6 +46,7 @@ def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelCol
     LabelError
         If an entry cannot be read, or a name stands twice.
     """
+    entries: list[tuple[str, str | None, str]]
     if choice is None:
         entries = [(galah_name(column), None, column) for column in columns]
     elif isinstance(choice, Mapping):

@@ -55,8 +55,14 @@ class NpyFile:
         """Return the array as a read-only mapping."""
         if 0 in self.shape:
             return np.empty(self.shape, dtype=self.dtype)
-        order = "F" if self._fortran else "C"
-        return np.memmap(self.path, self.dtype, "r", self._offset, self.shape, order)
+        flat = np.memmap(
+            self.path,
+            self.dtype,
+            "r",
+            self._offset,
+            self.shape[::-1] if self._fortran else self.shape,
+        )
+        return flat.T if self._fortran else flat
 
     def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the rows of a 2-D array in order as float32 blocks (n <= block_rows, L)."""

@@ -61,7 +61,7 @@ class Manifest:
     split_seed: int
     groups: str | None
     odd_pixels: OddPixels
-    left_out: int
+    left_out: tuple[tuple[int, str], ...]  # (star id, reason)
     digests: dict[str, str]
     flux_unit: str = "relative to the continuum"
     wavelength_unit: str = "Angstrom"
@@ -118,7 +118,8 @@ def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
         typed["odd_pixels"] = OddPixels(**body["odd_pixels"])
         for key in ("split", "split_sizes"):
             typed[key] = tuple(body[key])
-    except (KeyError, TypeError) as error:
+        typed["left_out"] = tuple((int(star), str(reason)) for star, reason in body["left_out"])
+    except (KeyError, TypeError, ValueError) as error:
         msg = f"{name}: the manifest lacks or garbles a field ({error}); convert the source again"
         raise StoreFormatError(msg) from error
     return typed

@@ -171,7 +171,7 @@ class Store:
                 for column in manifest.labels
             },
             "odd_pixels": vars(manifest.odd_pixels),
-            "left_out": manifest.left_out,
+            "left_out": [list(star) for star in manifest.left_out],
             "bytes": sum(file.stat().st_size for file in files),
         }
 
