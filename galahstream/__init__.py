@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from galahstream.conversion import convert
-    from galahstream.store import open_store
+    from galahstream.conversion import convert as convert
+    from galahstream.store import open_store as open_store
+    from galahstream.stream.dataset import SpectraDataset as SpectraDataset
+    from galahstream.stream.loader import SpectraLoader as SpectraLoader
+    from galahstream.stream.transforms import LogFlux as LogFlux
+    from galahstream.stream.transforms import ZScore as ZScore
 
 # Each public name and where it lives: torch is imported when the first name that needs it is used.
 _HOMES = {
@@ -25,7 +29,7 @@ _HOMES = {
     "show_config": "galahstream.config",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:
