@@ -108,7 +108,8 @@ class SpectraDataset(Dataset[Item]):
     @property
     def n_pixels(self) -> int:
         """Pixels of each item, after the window."""
-        return self._pixels.stop - self._pixels.start
+        n_pixels: int = self._pixels.stop - self._pixels.start
+        return n_pixels
 
     @property
     def wavelength(self) -> npt.NDArray[np.float64]:
@@ -136,7 +137,7 @@ class SpectraDataset(Dataset[Item]):
         return views[0]
 
     def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Views:
-        """Return many items, read together; they are views of one tensor each for flux and labels."""
+        """Return many items, read together, as views of one tensor of flux and one of labels."""
         rows = self.rows[self._checked(indices)]
         flux = self.store.flux.read(rows, self._pixels)
         if isinstance(self.transform, LogFlux):

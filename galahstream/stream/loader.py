@@ -89,7 +89,7 @@ class SpectraLoader(DataLoader[Item]):
         """The epoch that is, or will be, iterated."""
         return self.order.epoch
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches = super().__iter__()
         self._served = self.order.served
         for batch in batches:
