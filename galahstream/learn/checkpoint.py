@@ -104,7 +104,7 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
 
 
 def _recipe(stored: Mapping[str, Any]) -> Recipe:
-    values = {
+    values: dict[str, Any] = {
         field.name: tuple(stored[field.name])
         if isinstance(stored[field.name], list)
         else stored[field.name]
