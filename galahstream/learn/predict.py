@@ -155,8 +155,8 @@ def model_dataset(
         off = max(abs(a - b) for a, b in zip(found, recipe.wavelength_range, strict=True))
         if off > _GRID_TOLERANCE:
             msg = (
-                f"{opened.path} covers {found[0]:.1f} to {found[1]:.1f} Å and the model was trained "
-                f"on {recipe.wavelength_range[0]:.1f} to {recipe.wavelength_range[1]:.1f} Å; use a "
+                f"{opened.path} covers {found[0]:.1f} to {found[1]:.1f} Å and the model was "
+                f"trained on {recipe.wavelength_range[0]:.1f} to {recipe.wavelength_range[1]:.1f} Å; use a "
                 f"store with the same wavelengths"
             )
             raise CheckpointError(msg)
@@ -176,7 +176,7 @@ def run_model(
     num_workers: int,
     device: torch.device,
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the model's scores (n, K) in the dataset's order, and its loss (NaN without labels)."""
+    """Return the model's scores (n, K) of a dataset in order, and the loss."""
     with SpectraLoader(dataset, batch_size, num_workers=num_workers) as loader:
         return score_batches(model, loader, device)
 

@@ -1,5 +1,6 @@
 """A picture of one star, a panel for each camera, with its strong lines named."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _parts(x: npt.NDArray[np.float64], known: bool) -> list[tuple[str, slice]]:
         if sum(stop - start for _, start, stop in edges) == len(x):
             return [(name, slice(int(start), int(stop))) for name, start, stop in edges]
     cuts = np.linspace(0, len(x), 5).astype(int)
-    return [("", slice(int(a), int(b))) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [("", slice(int(a), int(b))) for a, b in pairwise(cuts)]
 
 
 def _draw_panel(

@@ -1,0 +1,347 @@
+"""Training the network on a store, with everything a run leaves behind."""
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from galahstream.errors import DestinationExistsError, GalahStreamError, LabelError, OptionError
+from galahstream.learn.checkpoint import Recipe, save_model
+from galahstream.learn.devices import choose_device
+from galahstream.learn.events import EpochRecord, EventWriter
+from galahstream.learn.figures import has_matplotlib
+from galahstream.learn.files import replacing
+from galahstream.learn.metrics import LabelMetrics, label_metrics
+from galahstream.learn.model import SpectraCNN
+from galahstream.learn.plots import plot_losses, plot_predictions
+from galahstream.learn.predict import score_batches, wavelength_range
+from galahstream.splits import check_seed
+from galahstream.store import Store, open_store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.transforms import LogFlux, ZScore
+from galahstream.wavelength import Window
+
+REFERENCE_SECONDS = 150.0
+"""What training and validation took in the run this project starts from: 10 epochs, batch 32."""
+
+_LEFT_BEHIND = ("model.pt", "metrics.json", "history.csv")
+
+
+class DivergedError(GalahStreamError, ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run: the trained model, its history, and its errors on the test stars.
+
+    `seconds` is the wall time of the training and validation loop.
+    """
+
+    model: SpectraCNN
+    out: Path
+    history: tuple[EpochRecord, ...]
+    test_loss: float
+    test: tuple[LabelMetrics, ...]
+    seconds: float
+    device: str
+    notes: tuple[str, ...]
+
+
+def train(
+    store: Store | str | os.PathLike[str],
+    out: str | os.PathLike[str] = "runs/first",
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    seed: int = 42,
+    device: str = "auto",
+    labels: Sequence[str] = ("teff", "logg", "fe_h"),
+    window: Window = None,
+    missing: str = "refuse",
+    num_workers: int = 0,
+    progress: bool = True,
+    report: Callable[[str], None] | None = None,
+) -> TrainingResult:
+    """Train the network on a store: Adam on the mean squared error of z-scored labels.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        A store with labels.
+    out : path-like
+        Folder of the run: TensorBoard events, `model.pt`, `history.csv`,
+        `metrics.json`, and pictures where matplotlib is there.
+    epochs, batch_size, lr, seed
+        The settings of the optimisation; the seed fixes weights and order.
+    device : str
+        ``"auto"`` takes cuda, else mps, else cpu.
+    labels : sequence of str
+        What to learn.
+    window : str, (float, float) or None
+        A camera or a range in Å to learn from.
+    missing : {"refuse", "drop"}
+        What to do with stars that lack a label.
+    num_workers : int
+        Processes that prepare batches.
+    progress : bool
+        Show a progress bar on a terminal.
+    report : callable, optional
+        Gets one line of text at the start and after each epoch.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    GalahStreamError
+        For settings, labels, a device or a destination that cannot be used, and
+        for a loss that is no longer finite.
+    """
+    check_settings(epochs, batch_size, lr)
+    check_seed(seed)
+    chosen = choose_device(device)
+    folder = _new_folder(Path(out))
+    tell = report or (lambda line: None)
+    opened = store if isinstance(store, Store) else open_store(store)
+    parts = _datasets(opened, tuple(labels), window, missing)
+    torch.manual_seed(seed)
+    model = SpectraCNN(parts["train"].n_pixels, len(parts["train"].label_names))
+    model.recipe = _recipe(parts["train"], seed)
+    tell(_header(model, parts, chosen, num_workers))
+    loaders = {
+        name: SpectraLoader(
+            part, batch_size, shuffle=name == "train", seed=seed, num_workers=num_workers
+        )
+        for name, part in parts.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    events = EventWriter(folder)
+    try:
+        events.start(model)
+        history = _run_epochs(model, loaders, events, epochs, lr, chosen, progress, tell)
+        scores, test_loss = score_batches(model, loaders["test"], chosen)
+        predicted = model.recipe.target_transform.inverse(scores)
+        true = parts["test"].targets
+        test = label_metrics(predicted, true, model.recipe.labels, model.recipe.units)
+        settings = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": lr,
+            "seed": seed,
+            "device": str(chosen),
+        }
+        events.finish(epochs, test_loss, test, settings)
+    finally:
+        events.close()
+        for loader in loaders.values():
+            loader.close()
+    seconds = sum(record.seconds for record in history)
+    notes = () if has_matplotlib() else ("no pictures: pip install 'galahstream[plots]'",)
+    model.cpu().eval()
+    result = TrainingResult(model, folder, history, test_loss, test, seconds, str(chosen), notes)
+    _write_results(result, settings, parts)
+    if has_matplotlib():
+        plot_losses(
+            [record.train_loss for record in history],
+            [record.val_loss for record in history],
+            folder / "loss.png",
+        )
+        title = f"{len(parts['test']):,} test stars, never trained on"
+        plot_predictions(predicted, true, test, title, folder / "predictions.png")
+    return result
+
+
+def check_settings(epochs: int, batch_size: int, lr: float) -> None:
+    """Raise `OptionError` for settings that nothing can be trained with."""
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{name} {value!r} cannot be used; expected a whole number from 1 up"
+            raise OptionError(msg)
+    if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):
+        msg = f"learning rate {lr!r} cannot be used; expected a number above 0, such as 1e-3"
+        raise OptionError(msg)
+
+
+def _new_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; choose another folder for the run (out=, --out)"
+        raise DestinationExistsError(msg)
+    found = [name for name in _LEFT_BEHIND if (folder / name).exists()]
+    found += [path.name for path in folder.glob("events.out.tfevents.*")][:1]
+    if found:
+        msg = f"{folder} holds a run already ({found[0]}); choose another folder (out=, --out)"
+        raise DestinationExistsError(msg)
+    return folder
+
+
+def _datasets(
+    store: Store, labels: tuple[str, ...], window: Window, missing: str
+) -> dict[str, SpectraDataset]:
+    if not labels or not store.labels:
+        msg = f"{store.path}: nothing to learn; training needs a store with labels"
+        raise LabelError(msg)
+    parts = {
+        split: SpectraDataset(store, split, labels, window, LogFlux(), ZScore(), missing)
+        for split in ("train", "val", "test")
+    }
+    for split, part in parts.items():
+        if len(part) == 0:
+            msg = f"{store.path}: no star of {split!r} has all of {', '.join(labels)}"
+            raise LabelError(msg + "; choose other labels")
+    return parts
+
+
+def _recipe(dataset: SpectraDataset, seed: int) -> Recipe:
+    score, transform = dataset.target_transform, dataset.transform
+    assert isinstance(transform, LogFlux)
+    assert score is not None
+    assert score.mean is not None
+    assert score.std is not None
+    return Recipe(
+        n_pixels=dataset.n_pixels,
+        labels=dataset.label_names,
+        units=dataset.label_units,
+        mean=tuple(score.mean.tolist()),
+        std=tuple(score.std.tolist()),
+        floor=transform.floor,
+        fill=transform.fill,
+        window=dataset.window,
+        wavelength_range=wavelength_range(dataset),
+        split_fingerprint=dataset.store.split_fingerprint,
+        seed=seed,
+    )
+
+
+def _header(
+    model: SpectraCNN, parts: dict[str, SpectraDataset], device: torch.device, num_workers: int
+) -> str:
+    count = sum(weights.numel() for weights in model.parameters())
+    stars = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    return (
+        f"{stars} stars of {model.n_pixels:,} pixels; {count:,} parameters on {device} with "
+        f"{torch.get_num_threads()} threads; {num_workers} loader processes"
+    )
+
+
+def _run_epochs(
+    model: SpectraCNN,
+    loaders: dict[str, SpectraLoader],
+    events: EventWriter,
+    epochs: int,
+    lr: float,
+    device: torch.device,
+    progress: bool,
+    tell: Callable[[str], None],
+) -> tuple[EpochRecord, ...]:
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    history = []
+    dataset: Any = loaders["val"].dataset
+    assert model.recipe is not None
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        train_loss, waited, n_stars = _train_epoch(
+            model, loaders["train"], optimizer, device, f"epoch {epoch}/{epochs}", progress
+        )
+        trained = time.perf_counter() - start
+        scores, val_loss = score_batches(model, loaders["val"], device)
+        seconds = time.perf_counter() - start
+        predicted = model.recipe.target_transform.inverse(scores)
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            labels=label_metrics(
+                predicted, dataset.targets, model.recipe.labels, model.recipe.units
+            ),
+            learning_rate=optimizer.param_groups[0]["lr"],
+            spectra_per_s=n_stars / trained,
+            waiting_share=waited / trained,
+            seconds=seconds,
+        )
+        events.epoch(record, model)
+        history.append(record)
+        tell(
+            f"epoch {epoch}/{epochs}: training loss {train_loss:.4f}, validation loss "
+            f"{val_loss:.4f}, {record.spectra_per_s:.0f} spectra/s, waiting for data "
+            f"{record.waiting_share:.1%}"
+        )
+    return tuple(history)
+
+
+def _train_epoch(
+    model: SpectraCNN,
+    loader: SpectraLoader,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    title: str,
+    progress: bool,
+) -> tuple[float, float, int]:
+    """Return the mean loss of an epoch, seconds spent waiting for data, and stars seen."""
+    model.train()
+    loss_function = nn.MSELoss()
+    total, waited, n_stars = 0.0, 0.0, 0
+    bar = tqdm(total=len(loader), desc=title, delay=1, disable=None if progress else True)
+    with bar:
+        asked = time.perf_counter()
+        for number, (flux, labels) in enumerate(loader):
+            waited += time.perf_counter() - asked
+            loss = loss_function(model(flux.to(device)), labels.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                msg = (
+                    f"{title}, batch {number}: the loss is {value}; train with a smaller learning "
+                    f"rate (lr=, --lr) and look at the labels with 'galahstream info'"
+                )
+                raise DivergedError(msg)
+            total += value * len(flux)
+            n_stars += len(flux)
+            bar.set_postfix(loss=f"{value:.4f}", refresh=False)
+            bar.update()
+            asked = time.perf_counter()
+    return total / n_stars, waited, n_stars
+
+
+def _write_results(
+    result: TrainingResult,
+    settings: dict[str, int | float | str],
+    parts: dict[str, SpectraDataset],
+) -> None:
+    rows = [record.as_row() for record in result.history]
+    with (
+        replacing(result.out / "history.csv") as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    metrics = {
+        "test_loss": result.test_loss,
+        "test": {label.name: asdict(label) for label in result.test},
+        "train_loss": result.history[-1].train_loss,
+        "val_loss": result.history[-1].val_loss,
+        "seconds": result.seconds,
+        "reference_seconds": REFERENCE_SECONDS,
+        "stars": {name: len(part) for name, part in parts.items()},
+        "parameters": sum(weights.numel() for weights in result.model.parameters()),
+        "settings": settings,
+    }
+    with replacing(result.out / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    save_model(result.model, result.out / "model.pt")
