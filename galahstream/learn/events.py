@@ -43,7 +43,7 @@ class EventWriter:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tensorboard's own imports
             from torch.utils.tensorboard import SummaryWriter
-        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder))
 
     def start(self, model: SpectraCNN) -> None:
         """Write the model as a table."""

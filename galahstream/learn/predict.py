@@ -152,11 +152,12 @@ def model_dataset(
         raise CheckpointError(msg)
     found = wavelength_range(dataset)
     if found and recipe.wavelength_range:
-        off = max(abs(a - b) for a, b in zip(found, recipe.wavelength_range, strict=True))
+        low, high = recipe.wavelength_range
+        off = max(abs(found[0] - low), abs(found[1] - high))
         if off > _GRID_TOLERANCE:
             msg = (
                 f"{opened.path} covers {found[0]:.1f} to {found[1]:.1f} Å and the model was "
-                f"trained on {recipe.wavelength_range[0]:.1f} to {recipe.wavelength_range[1]:.1f} Å; use a "
+                f"trained on {low:.1f} to {high:.1f} Å; use a "
                 f"store with the same wavelengths"
             )
             raise CheckpointError(msg)

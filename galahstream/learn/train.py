@@ -136,7 +136,7 @@ def train(
         predicted = model.recipe.target_transform.inverse(scores)
         true = parts["test"].targets
         test = label_metrics(predicted, true, model.recipe.labels, model.recipe.units)
-        settings = {
+        settings: dict[str, int | float | str] = {
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": lr,
