@@ -36,8 +36,11 @@ _POOL_STARS = 128  # below this the start of processes costs more than they save
 
 @dataclass(frozen=True)
 class MockStar:
-    """One star: its eight labels in the order of `KNOWN_LABELS`, velocity (km/s), broadening (km/s)
-    and, for each camera, first wavelength and step (Å)."""
+    """One star of the survey.
+
+    Its eight labels in the order of `KNOWN_LABELS`, velocity and broadening
+    (km/s), and for each camera the first wavelength and the step (Å).
+    """
 
     labels: tuple[float, ...]
     velocity: float

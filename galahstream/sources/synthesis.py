@@ -168,7 +168,10 @@ def damping(table: LineTable, layer: Layer) -> _FloatArray:
 
 
 def voigt(a: _FloatArray, u: _FloatArray) -> _FloatArray:
-    """Return the Voigt function H(a, u), to first order in a (Tepper-Garcia 2006, MNRAS 369, 2025)."""
+    """Return the Voigt function H(a, u) to first order in a.
+
+    After Tepper-Garcia (2006, MNRAS 369, 2025).
+    """
     square = np.maximum(u * u, 1e-3)
     gauss = np.exp(-square)
     ratio = 1.5 / square
