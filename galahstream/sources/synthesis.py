@@ -27,6 +27,9 @@ _MARGIN = 14.0  # Å beyond the nominal cameras: zero point, velocity and line w
 _MICROTURBULENCE = 1.2  # km/s
 _MACROTURBULENCE = 3.0  # km/s, one standard deviation; rotation included
 _DEPTH = 0.86  # of a fully saturated line: what the source function leaves at the surface
+# A weak line takes out of the flux this share of its opacity over the continuum's: what the gradient
+# of the source function leaves. Chosen so that well-known lines of the Sun have their widths.
+_WEAK_LINE_SHARE = 0.38
 _WEAKEST = 2e-4  # lines with less opacity than this share of the continuum are left out
 _HALF_WIDTHS = (10, 40, 200)  # points on each side of weak, medium and strong lines
 
@@ -132,7 +135,7 @@ def _elements() -> _Elements:
 
 
 def line_strengths(table: LineTable, layer: Layer, fe_h: float) -> _FloatArray:
-    """Return the opacity of each line's centre over that of the continuum, without damping."""
+    """Return what each line's centre absorbs relative to the continuum, without damping."""
     elements = _elements()
     temperature, pressure = layer.temperature, layer.electron_pressure
     ratio = elements.partition[:, 1] / elements.partition[:, 0]
@@ -148,7 +151,7 @@ def line_strengths(table: LineTable, layer: Layer, fe_h: float) -> _FloatArray:
     # sqrt(pi) e^2 / (m c) times lambda over the Doppler velocity.
     cross_section = 0.014974 * table.wavelength * 1e-8 / (doppler_velocity(table, layer) * 1e5)
     continuum = hydride_opacity(table.wavelength, temperature, pressure)
-    return np.asarray(lower * cross_section * stimulated / continuum)
+    return np.asarray(_WEAK_LINE_SHARE * lower * cross_section * stimulated / continuum)
 
 
 def doppler_velocity(table: LineTable, layer: Layer) -> _FloatArray:

@@ -24,7 +24,7 @@ def lay_out(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[st
     folder.mkdir()
     shapes = array_shapes(n_stars, n_pixels, n_labels)
     shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
-    return {name: _create(folder, name, *shapes[name]) for name in shapes}
+    return {name: create(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 
 def write_manifest(folder: Path, text: str) -> None:
@@ -57,13 +57,14 @@ def find_arrays(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dic
     return {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 
-def _create(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
-    header = _header(shape, dtype, FLUX_HEADER_BYTES if name == "flux" else 0)
-    place = ArrayPlace(folder / f"{name}.npy", len(header), shape, dtype)
-    reserve(place.path, max(place.stop, len(header)))
-    with place.path.open("r+b") as file:
+def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
+    """Create a .npy file of its final size; that of a table is padded to a page."""
+    place_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    header = _header(shape, dtype, FLUX_HEADER_BYTES if len(shape) == 2 else 0)
+    reserve(path, len(header) + place_bytes)
+    with path.open("r+b") as file:
         write_all(file.fileno(), np.frombuffer(header, dtype=np.uint8), 0)
-    return place
+    return ArrayPlace(path, len(header), shape, dtype)
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> bytes:

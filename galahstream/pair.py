@@ -1,0 +1,53 @@
+"""Writing a source as the .npy pair of the published set: spectra.npy and labels.npy."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm.auto import tqdm
+
+from galahstream.sources.base import Source
+from galahstream.store.atomic import publishing
+from galahstream.store.layout import ArrayPlace, PlacedFluxWriter
+from galahstream.store.npy import create
+
+_BLOCK_ROWS = 128
+
+
+def write_pair(
+    source: Source, dest: Path, *, overwrite: bool = False, progress: bool = True
+) -> None:
+    """Write `spectra.npy` (N, L) float32 and `labels.npy` (N, K) float64 into a new folder.
+
+    Memory does not grow with N; the folder appears when it is complete.
+
+    Raises
+    ------
+    DestinationExistsError
+        If the folder exists and `overwrite` is False.
+    """
+    with publishing(dest, overwrite=overwrite) as folder:
+        folder.mkdir()
+        labels = source.read_labels()
+        if labels.shape[1]:
+            np.save(folder / "labels.npy", labels)
+        place = create(folder / "spectra.npy", (len(source), source.n_pixels), np.dtype("<f4"))
+        _write_flux(source, place, progress)
+
+
+def _write_flux(source: Source, place: ArrayPlace, progress: bool) -> None:
+    writer = PlacedFluxWriter(place)
+    row = 0
+    bar = tqdm(
+        total=len(source), desc="making spectra", unit=" stars", delay=1,
+        disable=None if progress else True,
+    )  # fmt: skip
+    try:
+        with bar:
+            for flux in source.iter_blocks(_BLOCK_ROWS):
+                stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")
+                writer.write(row, stored)
+                row += len(flux)
+                bar.update(len(flux))
+    finally:
+        writer.close()
