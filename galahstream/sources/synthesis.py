@@ -27,8 +27,9 @@ _MARGIN = 14.0  # Å beyond the nominal cameras: zero point, velocity and line w
 _MICROTURBULENCE = 1.2  # km/s
 _MACROTURBULENCE = 3.0  # km/s, one standard deviation; rotation included
 _DEPTH = 0.86  # of a fully saturated line: what the source function leaves at the surface
-# A weak line takes out of the flux this share of its opacity over the continuum's: what the gradient
-# of the source function leaves. Chosen so that well-known lines of the Sun have their widths.
+# A weak line takes out of the flux this share of its opacity over the continuum's: what the
+# gradient of the source function leaves. Chosen so that well-known lines of the Sun have their
+# equivalent widths (17 lines of eleven elements: 0.7 to 1.7 of the measured ones, median 1.1).
 _WEAK_LINE_SHARE = 0.38
 _WEAKEST = 2e-4  # lines with less opacity than this share of the continuum are left out
 _HALF_WIDTHS = (10, 40, 200)  # points on each side of weak, medium and strong lines
