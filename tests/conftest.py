@@ -1,0 +1,70 @@
+"""Real files that the tests read: small surveys of numbers whose every pixel is known."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from galahstream.conversion import convert
+from galahstream.store import Store
+
+N_STARS, N_PIXELS = 60, 64
+REAL_DATA = Path(
+    os.environ.get("GALAHSTREAM_REAL_DATA", Path(__file__).parents[1].parent / "shared" / "data")
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    folder: Path
+    spectra: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float64]
+
+
+def make_pair(folder: Path, stars: int = N_STARS, pixels: int = N_PIXELS, seed: int = 0) -> Pair:
+    """Write a pair whose labels can be learnt from its spectra, with odd pixels in it."""
+    generator = np.random.default_rng(seed)
+    labels = generator.normal(size=(stars, 8))
+    labels[:, 4] = 5500 + 400 * labels[:, 4]
+    phase = np.linspace(0, 3, pixels)
+    spectra = 1 - 0.3 * np.exp(-((phase - (labels[:, 4:5] - 5000) / 700) ** 2))
+    spectra = (spectra + 0.01 * generator.normal(size=spectra.shape)).astype(np.float32)
+    spectra[3, 5], spectra[4, 6], spectra[5, 7], spectra[6, 8] = np.nan, np.inf, -0.5, 0.0
+    folder.mkdir()
+    np.save(folder / "spectra.npy", spectra)
+    np.save(folder / "labels.npy", labels)
+    return Pair(folder, spectra, labels)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return make_pair(tmp_path / "raw")
+
+
+@pytest.fixture(
+    params=[
+        {"format": "npy"},
+        {"format": "hdf5"},
+        {"format": "hdf5", "chunk_rows": 7},
+        {"format": "hdf5", "chunk_rows": 7, "compression": "gzip"},
+    ],
+    ids=["npy", "hdf5", "hdf5-chunks", "hdf5-gzip"],
+)
+def store(request: pytest.FixtureRequest, pair: Pair, tmp_path: Path) -> Store:
+    name = "store" if request.param["format"] == "npy" else "store.h5"
+    return convert(pair.folder, tmp_path / name, **request.param)
+
+
+@pytest.fixture
+def npy_store(pair: Pair, tmp_path: Path) -> Store:
+    return convert(pair.folder, tmp_path / "store")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data in {REAL_DATA}; set GALAHSTREAM_REAL_DATA to its folder")
+    return REAL_DATA
