@@ -12,7 +12,7 @@ def test_the_nominal_grid_is_four_cameras_end_to_end() -> None:
     assert (np.diff(grid) > 0).all()
 
 
-@pytest.mark.parametrize(("number", "name"), enumerate(camera.name for camera in CAMERAS))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(camera.name for camera in CAMERAS)))
 def test_a_camera_is_its_4096_pixels(number: int, name: str) -> None:
     assert window_slice(nominal_grid(), name) == slice(4096 * number, 4096 * (number + 1))
 
