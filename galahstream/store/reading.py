@@ -71,7 +71,9 @@ class Store:
         self.format = "npy" if path.is_dir() else "hdf5"
         engine: Any = npy if path.is_dir() else hdf5
         text = engine.read_manifest(path, MANIFEST_LIMIT)
-        self.manifest = Manifest.from_json(text, f"{path}, manifest.json" if path.is_dir() else str(path))
+        self.manifest = Manifest.from_json(
+            text, f"{path}, manifest.json" if path.is_dir() else str(path)
+        )
         shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
         places = engine.find_arrays(path, *shape)
         arrays = {name: map_array(place) for name, place in places.items() if name != "flux"}
