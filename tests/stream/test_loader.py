@@ -1,0 +1,102 @@
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from galahstream.errors import OptionError, OrderError
+from galahstream.store import Store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+
+
+def ids(loader: SpectraLoader) -> list[int]:
+    return [int(star) for batch in loader for star in batch[-1]]
+
+
+def test_each_star_is_seen_once_an_epoch_and_epochs_differ(npy_store: Store) -> None:
+    dataset = SpectraDataset(npy_store, return_ids=True)
+    loader = SpectraLoader(dataset, 8, shuffle=True)
+    first, second = ids(loader), ids(loader)
+    assert sorted(first) == sorted(second) == sorted(dataset.ids.tolist())
+    assert first != second
+    assert loader.epoch == 2
+    loader.set_epoch(0)
+    assert ids(loader) == first
+
+
+def test_the_order_is_the_same_for_every_number_of_workers(npy_store: Store) -> None:
+    dataset = SpectraDataset(npy_store, return_ids=True)
+    wanted = SpectraLoader(dataset, 8, shuffle=True)
+    epochs = [ids(wanted), ids(wanted)]
+    for workers in (1, 2):
+        with SpectraLoader(dataset, 8, shuffle=True, num_workers=workers) as loader:
+            assert [ids(loader), ids(loader)] == epochs
+
+
+def test_a_batch_is_one_tensor_without_a_copy(npy_store: Store) -> None:
+    flux, labels = next(iter(SpectraLoader(SpectraDataset(npy_store), 8)))
+    assert flux.shape == (8, 64)
+    assert labels.shape == (8, 3)
+    assert flux.is_contiguous()
+
+
+def test_a_batch_that_is_kept_does_not_change(npy_store: Store) -> None:
+    loader = SpectraLoader(SpectraDataset(npy_store), 8)
+    kept = [flux for flux, _ in loader]
+    copies = [flux.clone() for flux in kept]
+    list(loader)
+    assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(size=st.integers(1, 50), cut=st.integers(0, 41), after=st.integers(1, 50))
+def test_cut_anywhere_and_resumed_equals_uncut(
+    npy_store: Store, size: int, cut: int, after: int
+) -> None:
+    dataset = SpectraDataset(npy_store, return_ids=True)
+    wanted = ids(SpectraLoader(dataset, size, shuffle=True))
+    loader = SpectraLoader(dataset, size, shuffle=True)
+    seen: list[int] = []
+    for batch in loader:
+        if len(seen) >= cut:
+            break
+        seen += batch[-1].tolist()
+        state = loader.state_dict()
+    else:
+        return
+    if not seen:
+        return
+    again = SpectraLoader(dataset, after, shuffle=True)
+    again.load_state_dict(state)
+    assert seen + ids(again) == wanted
+    assert again.epoch == 1
+
+
+def test_leaving_a_loop_early_does_not_count_the_epoch(npy_store: Store) -> None:
+    loader = SpectraLoader(SpectraDataset(npy_store), 8, shuffle=True)
+    next(iter(loader))
+    assert loader.epoch == 0
+
+
+def test_a_state_of_another_order_is_refused_by_name(npy_store: Store) -> None:
+    state = SpectraLoader(SpectraDataset(npy_store), seed=1).state_dict()
+    with pytest.raises(OrderError, match="seed"):
+        SpectraLoader(SpectraDataset(npy_store), seed=2).load_state_dict(state)
+    with pytest.raises(OrderError, match="split"):
+        SpectraLoader(SpectraDataset(npy_store, "val"), seed=1).load_state_dict(state)
+
+
+def test_frameworks_can_build_it_anew_from_its_sampler(npy_store: Store) -> None:
+    dataset = SpectraDataset(npy_store, return_ids=True)
+    loader = SpectraLoader(dataset, 8)
+    assert ids(SpectraLoader(dataset, 8, sampler=loader.sampler)) == ids(loader)
+    anew = SpectraLoader(dataset, batch_sampler=loader.batch_sampler)
+    assert ids(anew) == ids(SpectraLoader(dataset, 8))
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"num_workers": -1}, {"worker_type": "x"}, {"batch_size": 2.5}]
+)
+def test_bad_options_are_refused(npy_store: Store, options: dict[str, object]) -> None:
+    with pytest.raises(OptionError):
+        SpectraLoader(SpectraDataset(npy_store), **options)  # type: ignore[arg-type]
