@@ -1,0 +1,22 @@
+"""A run on a small store, trained once for all tests that look at what it left."""
+
+from pathlib import Path
+
+import pytest
+
+from galahstream.conversion import convert
+from galahstream.learn.train import TrainingResult, train
+from galahstream.store import Store
+from tests.conftest import make_pair
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("toy")
+    return convert(make_pair(folder / "raw", stars=300).folder, folder / "store")
+
+
+@pytest.fixture(scope="session")
+def run(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    out: Path = tmp_path_factory.mktemp("runs") / "first"
+    return train(toy_store, out, epochs=4, device="cpu", labels=("teff",))
