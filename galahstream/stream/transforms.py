@@ -3,8 +3,9 @@
 Examples
 --------
 >>> import numpy as np
->>> LogFlux(floor=0.2, fill=1.0)(np.array([[1.0, 0.1, np.nan]], dtype=np.float32))
-array([[ 0.       , -1.609438 ,  0.       ]], dtype=float32)
+>>> flux = np.array([[1.0, 0.1, np.nan]], dtype=np.float32)
+>>> [f"{value:.4f}" for value in LogFlux(floor=0.2, fill=1.0)(flux)[0]]
+['0.0000', '-1.6094', '0.0000']
 >>> score = ZScore(mean=[5500.0], std=[500.0])
 >>> score(np.array([[6000.0]]))
 array([[1.]], dtype=float32)
@@ -59,7 +60,9 @@ class LogFlux:
         for start in range(0, pixels.size, size):
             block = pixels[start : start + size]
             # One sum tells whether any pixel is not finite: it then is not either.
-            if not np.isfinite(block.sum(dtype=np.float64)):
+            with np.errstate(invalid="ignore"):  # infinities of both signs
+                total = block.sum(dtype=np.float64)
+            if not np.isfinite(total):
                 block[~np.isfinite(block)] = self.fill
             np.maximum(block, np.float32(self.floor), out=block)
             np.log(block, out=block)
