@@ -59,8 +59,13 @@ def _measure(path: Path, workers: int) -> dict[str, float]:
 
 
 def _private_megabytes() -> float:
-    """Return the memory that this process and its workers share with no other, in MB."""
+    """Return the memory of this process and its workers that no file lies behind, in MB."""
     process = psutil.Process()
-    return sum(
-        float(one.memory_full_info().uss) for one in (process, *process.children(recursive=True))
-    ) / 1e6  # fmt: skip
+    return sum(_anonymous(one) for one in (process, *process.children(recursive=True))) / 1e6
+
+
+def _anonymous(process: psutil.Process) -> float:
+    memory = process.memory_info()
+    if hasattr(memory, "shared"):  # Linux: mapped files are counted there, used or not
+        return float(memory.rss - memory.shared)
+    return float(process.memory_full_info().uss)

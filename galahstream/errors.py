@@ -68,3 +68,7 @@ class CheckpointError(GalahStreamError, ValueError):
 
 class OrderError(GalahStreamError, ValueError):
     """A loader state that belongs to another store, split or order."""
+
+
+class TrainingDivergedError(GalahStreamError, ArithmeticError):
+    """The loss of a training is no longer a finite number."""

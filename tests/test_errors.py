@@ -12,5 +12,5 @@ CLASSES = [
 @pytest.mark.parametrize("error", CLASSES)
 def test_each_error_is_ours_and_a_builtin(error: type[Exception]) -> None:
     assert issubclass(error, errors.GalahStreamError)
-    assert issubclass(error, ValueError | OSError | ImportError)
+    assert issubclass(error, ValueError | OSError | ImportError | ArithmeticError)
     assert error.__doc__

@@ -14,7 +14,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from galahstream.errors import DestinationExistsError, GalahStreamError, LabelError, OptionError
+from galahstream.errors import (
+    DestinationExistsError,
+    LabelError,
+    OptionError,
+    TrainingDivergedError,
+)
 from galahstream.learn.checkpoint import Recipe, save_model
 from galahstream.learn.devices import choose_device
 from galahstream.learn.events import EpochRecord, EventWriter
@@ -35,10 +40,6 @@ REFERENCE_SECONDS = 150.0
 """What training and validation took in the run this project starts from: 10 epochs, batch 32."""
 
 _LEFT_BEHIND = ("model.pt", "metrics.json", "history.csv")
-
-
-class DivergedError(GalahStreamError, ArithmeticError):
-    """The loss is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,7 @@ def _train_epoch(
                     f"{title}, batch {number}: the loss is {value}; train with a smaller learning "
                     f"rate (lr=, --lr) and look at the labels with 'galahstream info'"
                 )
-                raise DivergedError(msg)
+                raise TrainingDivergedError(msg)
             total += value * len(flux)
             n_stars += len(flux)
             bar.set_postfix(loss=f"{value:.4f}", refresh=False)

@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def test_what_is_no_saved_model_is_refused_by_name(run: TrainingResult, tmp_path
             load_model(path)
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GALAHSTREAM_HARM", str(tmp_path / "harm"))
     torch.save({"kind": Harmful()}, tmp_path / "model.pt")
     with pytest.raises(CheckpointError):
         load_model(tmp_path / "model.pt")
@@ -93,4 +95,4 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 
 class Harmful:
     def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (Path("harm"),))
+        return (os.mkdir, (os.environ["GALAHSTREAM_HARM"],))

@@ -9,9 +9,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import galahstream.learn.train as train_module
 from galahstream.conversion import convert
-from galahstream.errors import DestinationExistsError, DeviceError, LabelError, OptionError
+from galahstream.errors import (
+    DestinationExistsError,
+    DeviceError,
+    LabelError,
+    OptionError,
+    TrainingDivergedError,
+)
 from galahstream.learn.checkpoint import load_model
-from galahstream.learn.train import DivergedError, TrainingResult, train
+from galahstream.learn.train import TrainingResult, train
 from galahstream.store import Store
 from tests.conftest import Pair
 
@@ -98,7 +104,7 @@ def test_a_folder_with_a_run_is_refused(run: TrainingResult, toy_store: Store) -
 
 
 def test_a_loss_that_is_not_finite_ends_training(toy_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"epoch 1/1, batch \d"):
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1/1, batch \d"):
         train(toy_store, tmp_path / "out", epochs=1, lr=1e30, device="cpu")
 
 
