@@ -150,6 +150,9 @@ def model_dataset(
             f"{recipe.n_pixels}; use a store of the survey it was trained on"
         )
         raise CheckpointError(msg)
+    if len(dataset) == 0:
+        msg = f"{opened.path} has no star in {split!r}; choose another split, such as 'all'"
+        raise LabelError(msg)
     found = wavelength_range(dataset)
     if found and recipe.wavelength_range:
         low, high = recipe.wavelength_range

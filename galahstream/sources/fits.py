@@ -164,9 +164,11 @@ def _normalised(extensions: Any, path: Path) -> Any:
             f"five of which the last is the normalised spectrum (DR3)"
         )
         raise SourceFormatError(msg)
-    size = extensions.filename() and Path(extensions.filename()).stat().st_size
-    end = found._data_offset + found._data_size
-    if found.header.get("NAXIS") != 1 or (size and size < end):
+    header = found.header
+    size = path.stat().st_size
+    flux_bytes = abs(header.get("BITPIX", 0)) // 8 * header.get("NAXIS1", 0)
+    end = found.fileinfo()["datLoc"] + flux_bytes
+    if header.get("NAXIS") != 1 or size < end:
         msg = (
             f"{path}: its normalised spectrum should be one row of pixels that ends at byte {end}, "
             f"and the file has {size} bytes; copy the file again"

@@ -65,6 +65,14 @@ def test_spectra_of_another_length_or_grid_are_refused(run: TrainingResult, tmp_
         predict(run.model, other)
 
 
+def test_a_split_without_stars_is_refused(run: TrainingResult, tmp_path: Path) -> None:
+    pair = make_pair(tmp_path / "raw", stars=10)
+    (pair.folder / "labels.npy").unlink()
+    store = convert(pair.folder, tmp_path / "store", split=(1, 0, 0))
+    with pytest.raises(LabelError, match="no star in 'test'"):
+        predict(run.model, store, split="test")
+
+
 def test_a_model_without_a_recipe_is_refused(toy_store: Store) -> None:
     with pytest.raises(CheckpointError, match="recipe"):
         predict(SpectraCNN(64, 1), toy_store)
