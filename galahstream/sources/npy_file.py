@@ -11,7 +11,7 @@ from galahstream.errors import SourceFormatError, SourceMissingError, SourceShap
 from galahstream.sources.base import as_float32
 
 # What a Fortran-ordered file may cost: its rows lie scattered, and are gathered in tiles.
-_TILE_BYTES = 256 * 1024 * 1024
+_TILE_BYTES = 128 * 1024 * 1024
 _TILE_PIXELS = 256
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
