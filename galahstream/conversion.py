@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from galahstream.errors import BadSpectraError, LabelError, OptionError
+from galahstream.options import check_count
 from galahstream.sources.base import LeftOut, Source
 from galahstream.sources.labels import LabelChoice
 from galahstream.sources.npy_file import NpyFile
@@ -152,9 +153,7 @@ def _check_options(
             msg = f"{name} {value!r} is not known; expected {' or '.join(allowed)}"
             raise OptionError(msg)
     hdf5.check_compression(compression)
-    if isinstance(chunk_rows, bool) or not isinstance(chunk_rows, int) or chunk_rows < 1:
-        msg = f"chunk_rows {chunk_rows!r} cannot be used; expected a whole number from 1 up"
-        raise OptionError(msg)
+    check_count("chunk_rows", chunk_rows, least=1)
     if format == "npy" and (compression is not None or chunk_rows != 1):
         msg = "compression and chunk_rows are for HDF5 stores; give format='hdf5' (--format hdf5)"
         raise OptionError(msg)

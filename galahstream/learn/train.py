@@ -29,6 +29,7 @@ from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.learn.plots import plot_losses, plot_predictions
 from galahstream.learn.predict import score_batches, wavelength_range
+from galahstream.options import check_count
 from galahstream.splits import check_seed
 from galahstream.store import Store, open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -167,10 +168,8 @@ def train(
 
 def check_settings(epochs: int, batch_size: int, lr: float) -> None:
     """Raise `OptionError` for settings that nothing can be trained with."""
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            msg = f"{name} {value!r} cannot be used; expected a whole number from 1 up"
-            raise OptionError(msg)
+    check_count("epochs", epochs, least=1)
+    check_count("batch_size", batch_size, least=1)
     if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):
         msg = f"learning rate {lr!r} cannot be used; expected a number above 0, such as 1e-3"
         raise OptionError(msg)

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError
+from galahstream.options import check_count
+from galahstream.processes import safe_start_method
 from galahstream.sources.base import KNOWN_LABELS, LeftOut
 from galahstream.sources.synthesis import synthesise
 from galahstream.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
@@ -80,10 +82,9 @@ class MockSource:
     def __init__(
         self, stars: int = 8914, seed: int = 42, frame: str = "observed", jobs: int | None = None
     ) -> None:
-        for name, value, least in (("stars", stars, 1), ("seed", seed, 0), ("jobs", jobs or 1, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                msg = f"{name} {value!r} cannot be used; expected a whole number from {least} up"
-                raise OptionError(msg)
+        check_count("stars", stars, least=1)
+        check_count("seed", seed, least=0)
+        check_count("jobs", jobs or 1, least=1)
         if frame not in FRAMES:
             msg = f"frame {frame!r} is not known; expected {' or '.join(FRAMES)}"
             raise OptionError(msg)
@@ -123,8 +124,7 @@ class MockSource:
             for chunk in chunks:
                 yield from _make_stars(self._seed, chunk, self._frame)
             return
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        context = multiprocessing.get_context(safe_start_method())
         with ProcessPoolExecutor(self._jobs, mp_context=context) as pool:
             # A few tasks ahead of the reader: memory does not grow with the number of stars.
             tasks = deque(

@@ -1,6 +1,5 @@
 """A DataLoader over spectra whose order does not depend on its workers."""
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -9,6 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
+from galahstream.options import check_count
+from galahstream.processes import safe_start_method
 from galahstream.stream.dataset import Item, SpectraDataset, Views
 from galahstream.stream.order import EpochOrder
 
@@ -63,14 +64,14 @@ class SpectraLoader(DataLoader[Item]):
         **keywords: Any,
     ) -> None:
         if batch_sampler is None:
-            _check_count("batch_size", batch_size, least=1)
-        _check_count("num_workers", num_workers, least=0)
+            check_count("batch_size", batch_size, least=1)
+        check_count("num_workers", num_workers, least=0)
         if worker_type != "process":
             msg = f"worker_type {worker_type!r} is not known; expected 'process'"
             raise OptionError(msg)
         if num_workers > 0:
             keywords.setdefault("persistent_workers", True)
-            keywords.setdefault("multiprocessing_context", _safe_start_method())
+            keywords.setdefault("multiprocessing_context", safe_start_method())
         keywords.setdefault("collate_fn", whole_batch)
         self.order = EpochOrder(len(dataset), shuffle=shuffle, seed=seed)
         if batch_sampler is not None:
@@ -99,7 +100,7 @@ class SpectraLoader(DataLoader[Item]):
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
-        _check_count("epoch", epoch, least=0)
+        check_count("epoch", epoch, least=0)
         self.order.epoch = epoch
         self.order.served = self._served = 0
 
@@ -162,15 +163,3 @@ def whole_batch(items: Sequence[Item]) -> Any:
 
 def _rows_in(batch: Any) -> int:
     return len(batch if isinstance(batch, torch.Tensor) else batch[0])
-
-
-def _safe_start_method() -> str:
-    # A forked child inherits the locks of threads that do not run in it.
-    methods = multiprocessing.get_all_start_methods()
-    return "forkserver" if "forkserver" in methods else "spawn"
-
-
-def _check_count(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        msg = f"{name} {value!r} cannot be used; expected a whole number from {least} up"
-        raise OptionError(msg)
