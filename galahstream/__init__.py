@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from galahstream.config import show_config as show_config
     from galahstream.conversion import convert as convert
+    from galahstream.learn.checkpoint import load_model as load_model
+    from galahstream.learn.model import SpectraCNN as SpectraCNN
+    from galahstream.learn.predict import evaluate as evaluate
+    from galahstream.learn.predict import predict as predict
+    from galahstream.learn.train import train as train
     from galahstream.store import open_store as open_store
     from galahstream.stream.dataset import SpectraDataset as SpectraDataset
     from galahstream.stream.loader import SpectraLoader as SpectraLoader

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"galahstream: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("galahstream: interrupted; nothing unfinished was left behind", file=sys.stderr)
+        print("galahstream: interrupted", file=sys.stderr)
         return 130
     text = result.pop("text")
     print(json.dumps(result, indent=1) if options.json else text)

@@ -163,11 +163,11 @@ def _shape(plan: _Plan) -> tuple[int, int, int]:
     return len(plan.ids), len(plan.wavelength), plan.labels.shape[1]
 
 
-def _blocks(
-    source: Source, progress: bool, doing: str
+def flux_blocks(
+    source: Source, block_bytes: int, doing: str, progress: bool
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yield first source row and flux of each block, and move a progress bar on."""
-    block_rows = max(_BLOCK_BYTES // (4 * source.n_pixels), 1)
+    block_rows = max(block_bytes // (4 * source.n_pixels), 1)
     first_row = 0
     with tqdm(
         total=len(source), desc=doing, unit=" stars", delay=1, disable=None if progress else True
@@ -186,7 +186,7 @@ def _without_flux(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 def _bad_rows(source: Source, progress: bool) -> npt.NDArray[np.bool_]:
     # The split depends on which stars remain, so they are known before any is written.
     return np.concatenate(
-        [_without_flux(flux) for _, flux in _blocks(source, progress, "checking spectra")]
+        [_without_flux(flux) for _, flux in flux_blocks(source, _BLOCK_BYTES, "checking", progress)]
     )
 
 
@@ -311,7 +311,7 @@ def _write_flux(
     digests = np.zeros(len(plan.ids), dtype=np.uint64)
     odd_pixels = OddPixels()
     n_read = 0
-    for first_row, flux in _blocks(source, progress, "converting"):
+    for first_row, flux in flux_blocks(source, _BLOCK_BYTES, "converting", progress):
         n_read += len(flux)
         rows = plan.stored_row[first_row : first_row + len(flux)]
         _refuse_bad(source, first_row, rows, flux)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
+from galahstream.conversion import flux_blocks
 from galahstream.sources.base import Source
 from galahstream.store.atomic import publishing
 from galahstream.store.layout import ArrayPlace, PlacedFluxWriter
 from galahstream.store.npy import create
 
-_BLOCK_ROWS = 128
+_BLOCK_BYTES = 8 * 1024 * 1024
 
 
 def write_pair(
@@ -37,17 +37,9 @@ def write_pair(
 
 def _write_flux(source: Source, place: ArrayPlace, progress: bool) -> None:
     writer = PlacedFluxWriter(place)
-    row = 0
-    bar = tqdm(
-        total=len(source), desc="making spectra", unit=" stars", delay=1,
-        disable=None if progress else True,
-    )  # fmt: skip
     try:
-        with bar:
-            for flux in source.iter_blocks(_BLOCK_ROWS):
-                stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")
-                writer.write(row, stored)
-                row += len(flux)
-                bar.update(len(flux))
+        for row, flux in flux_blocks(source, _BLOCK_BYTES, "making spectra", progress):
+            stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")
+            writer.write(row, stored)
     finally:
         writer.close()

@@ -49,6 +49,15 @@ def test_fortran_order_larger_than_a_tile_is_gathered_in_tiles(
     assert np.array_equal(store.flux[:], values.astype(np.float32)[store.source_row])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_pixel_too_large_for_float32_is_named_in_any_order(tmp_path: Path, order: str) -> None:
+    values = np.ones((40, 500))
+    values[7, 300] = 1e300
+    np.save(tmp_path / "spectra.npy", np.asarray(values, order=order))  # type: ignore[call-overload]
+    with pytest.raises(SourceShapeError, match="row 7, pixel 300"):
+        convert(tmp_path, tmp_path / "store")
+
+
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 def test_the_store_does_not_depend_on_the_blocks(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str

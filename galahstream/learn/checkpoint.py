@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from galahstream.errors import CheckpointError, SourceMissingError
-from galahstream.learn.files import replacing
 from galahstream.learn.model import SpectraCNN
+from galahstream.store.atomic import replacing
 from galahstream.stream.transforms import LogFlux, ZScore
 
 _KIND = "galahstream model"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from galahstream.errors import ExtraMissingError
-from galahstream.learn.files import replacing
+from galahstream.store.atomic import replacing
 
 
 def has_matplotlib() -> bool:

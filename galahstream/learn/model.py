@@ -3,7 +3,7 @@
 Examples
 --------
 >>> model = SpectraCNN(n_pixels=16384)
->>> sum(weights.numel() for weights in model.parameters())
+>>> model.n_parameters
 33563299
 """
 
@@ -72,6 +72,11 @@ class SpectraCNN(nn.Module):
             nn.Linear(HIDDEN, n_labels),
         )
 
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers are learnt."""
+        return sum(weights.numel() for weights in self.parameters())
+
     def forward(self, flux: torch.Tensor) -> torch.Tensor:
         """Return label scores (B, K) of transformed flux (B, L), both float32."""
         return cast(torch.Tensor, self.head(self.features(flux.unsqueeze(1))))
@@ -84,5 +89,5 @@ def layer_table(model: SpectraCNN) -> str:
         if not list(layer.children()):
             count = sum(weights.numel() for weights in layer.parameters())
             lines.append(f"| {name} | {layer} | {count:,} |")
-    lines.append(f"| all | | {sum(weights.numel() for weights in model.parameters()):,} |")
+    lines.append(f"| all | | {model.n_parameters:,} |")
     return "\n".join(lines)

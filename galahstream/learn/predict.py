@@ -13,10 +13,10 @@ import torch
 from galahstream.errors import CheckpointError, LabelError
 from galahstream.learn.checkpoint import Recipe
 from galahstream.learn.devices import choose_device
-from galahstream.learn.files import replacing
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.store import Store, open_store
+from galahstream.store.atomic import replacing
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
@@ -91,13 +91,12 @@ def evaluate(
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    scores, _ = run_model(model, dataset, batch_size, num_workers, choose_device(device))
-    true_scores = recipe.target_transform(dataset.targets)
+    scores, loss = run_model(model, dataset, batch_size, num_workers, choose_device(device))
     predicted = recipe.target_transform.inverse(scores)
     return Evaluation(
         split=split,
         n_stars=len(dataset),
-        loss=float(np.mean((scores - true_scores) ** 2)),
+        loss=loss,
         labels=label_metrics(predicted, dataset.targets, recipe.labels, dataset.label_units),
         same_split=dataset.store.split_fingerprint == recipe.split_fingerprint,
     )

@@ -24,7 +24,6 @@ from galahstream.learn.checkpoint import Recipe, save_model
 from galahstream.learn.devices import choose_device
 from galahstream.learn.events import EpochRecord, EventWriter
 from galahstream.learn.figures import has_matplotlib
-from galahstream.learn.files import replacing
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.learn.plots import plot_losses, plot_predictions
@@ -32,6 +31,7 @@ from galahstream.learn.predict import score_batches, wavelength_range
 from galahstream.options import check_count
 from galahstream.splits import check_seed
 from galahstream.store import Store, open_store
+from galahstream.store.atomic import replacing
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
@@ -228,11 +228,10 @@ def _recipe(dataset: SpectraDataset, seed: int) -> Recipe:
 def _header(
     model: SpectraCNN, parts: dict[str, SpectraDataset], device: torch.device, num_workers: int
 ) -> str:
-    count = sum(weights.numel() for weights in model.parameters())
     stars = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     return (
-        f"{stars} stars of {model.n_pixels:,} pixels; {count:,} parameters on {device} with "
-        f"{torch.get_num_threads()} threads; {num_workers} loader processes"
+        f"{stars} stars of {model.n_pixels:,} pixels; {model.n_parameters:,} parameters on "
+        f"{device} with {torch.get_num_threads()} threads; {num_workers} loader processes"
     )
 
 
@@ -250,6 +249,7 @@ def _run_epochs(
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     history = []
     dataset: Any = loaders["val"].dataset
+    true = dataset.targets
     assert model.recipe is not None
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
@@ -264,9 +264,7 @@ def _run_epochs(
             epoch=epoch,
             train_loss=train_loss,
             val_loss=val_loss,
-            labels=label_metrics(
-                predicted, dataset.targets, model.recipe.labels, model.recipe.units
-            ),
+            labels=label_metrics(predicted, true, model.recipe.labels, model.recipe.units),
             learning_rate=optimizer.param_groups[0]["lr"],
             spectra_per_s=n_stars / trained,
             waiting_share=waited / trained,
@@ -339,7 +337,7 @@ def _write_results(
         "seconds": result.seconds,
         "reference_seconds": REFERENCE_SECONDS,
         "stars": {name: len(part) for name, part in parts.items()},
-        "parameters": sum(weights.numel() for weights in result.model.parameters()),
+        "parameters": result.model.n_parameters,
         "settings": settings,
     }
     with replacing(result.out / "metrics.json") as path:

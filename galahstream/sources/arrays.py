@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import LabelError, SourceFormatError, SourceMissingError, SourceShapeError
+from galahstream.errors import LabelError, SourceFormatError, SourceShapeError
 from galahstream.sources.base import KNOWN_LABELS, LeftOut, as_float32
 from galahstream.sources.labels import LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.sources.npy_file import NpyFile, check_flux_shape, check_label_shape
@@ -114,8 +114,6 @@ class Hdf5Source(_ArraySource):
             with h5py.File(path, "r") as file:
                 self._prepare(file, choice)
         except (OSError, RuntimeError) as error:
-            if isinstance(error, SourceMissingError):
-                raise
             msg = f"{path}: HDF5 cannot read this file ({error}); it is truncated or damaged"
             raise SourceFormatError(msg) from error
 

@@ -76,7 +76,7 @@ class Source(Protocol):
 
 
 def as_float32(
-    block: npt.NDArray[np.generic], name: str, first_row: int
+    block: npt.NDArray[np.generic], name: str, first_row: int, first_pixel: int = 0
 ) -> npt.NDArray[np.float32]:
     """Return a block of flux as C-ordered float32 of this machine's byte order.
 
@@ -92,8 +92,9 @@ def as_float32(
         if overflowed.any():
             row, pixel = (int(index[0]) for index in np.nonzero(overflowed))
             msg = (
-                f"{name}: flux {block[row, pixel]} at row {first_row + row}, pixel {pixel} is too "
-                f"large for float32; expected flux relative to a continuum of 1"
+                f"{name}: flux {block[row, pixel]} at row {first_row + row}, pixel "
+                f"{first_pixel + pixel} is too large for float32; expected flux relative to a "
+                f"continuum of 1"
             )
             raise SourceShapeError(msg)
     return flux

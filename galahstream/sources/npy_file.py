@@ -127,5 +127,5 @@ def _gathered(tall: npt.NDArray[Any], name: str, first_row: int) -> npt.NDArray[
     flux = np.empty(tall.shape, dtype=np.float32)
     for pixel in range(0, tall.shape[1], _TILE_PIXELS):
         tile = slice(pixel, pixel + _TILE_PIXELS)
-        flux[:, tile] = as_float32(tall[:, tile], name, first_row)
+        flux[:, tile] = as_float32(tall[:, tile], name, first_row, pixel)
     return flux

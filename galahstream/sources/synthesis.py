@@ -222,7 +222,13 @@ def synthesise(
     layer = line_forming_layer(teff, logg, fe_h)
     table = line_table()
     strength = line_strengths(table, layer, fe_h)
-    kept = np.flatnonzero(strength > _WEAKEST)
+    kept = strength > _WEAKEST
+    lines = _Lines(
+        np.log(table.wavelength)[kept],
+        strength[kept],
+        damping(table, layer)[kept],
+        doppler_velocity(table, layer)[kept] / _STEP,
+    )
     rest = np.log(wavelength) - np.log1p(velocity / SPEED_OF_LIGHT)
     flux = np.ones_like(wavelength)
     kernel = _kernel(broadening)
@@ -230,7 +236,7 @@ def synthesise(
         inside = (rest >= start) & (rest <= start + (length - 1) * _STEP / SPEED_OF_LIGHT)
         if not inside.any():
             continue
-        opacity = _opacity(table, kept, strength, layer, start, length)
+        opacity = _opacity(lines, start, length)
         opacity += _balmer_opacity(teff, layer, start, length)
         depth = np.convolve(_DEPTH * opacity / (1 + opacity), kernel, mode="same")
         position = (rest[inside] - start) * (SPEED_OF_LIGHT / _STEP)
@@ -246,24 +252,26 @@ def _kernel(broadening: float) -> _FloatArray:
     return np.asarray(kernel / kernel.sum())
 
 
-def _opacity(
-    table: LineTable,
-    kept: npt.NDArray[np.int64],
-    strength: _FloatArray,
-    layer: Layer,
-    start: float,
-    length: int,
-) -> _FloatArray:
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of one star: logarithm of Å, strength, Voigt parameter, Doppler width in points."""
+
+    position: _FloatArray
+    strength: _FloatArray
+    a: _FloatArray
+    doppler: _FloatArray
+
+
+def _opacity(lines: _Lines, start: float, length: int) -> _FloatArray:
     """Return the summed opacity of all lines over the continuum, on one camera's grid."""
-    centre = (np.log(table.wavelength[kept]) - start) * (SPEED_OF_LIGHT / _STEP)
+    centre = (lines.position - start) * (SPEED_OF_LIGHT / _STEP)
     near = (centre > 0) & (centre < length - 1)
-    lines, centre = kept[near], centre[near]
-    a = damping(table, layer)[lines]
-    doppler = doppler_velocity(table, layer)[lines] / _STEP
+    centre, strength = centre[near], lines.strength[near]
+    a, doppler = lines.a[near], lines.doppler[near]
     reach = _HALF_WIDTHS[-1]
     opacity = np.zeros(length + 2 * reach)
     # Where the wing falls below the weakest line that is kept: eta a doppler^2 / x^2.
-    extent = np.sqrt(strength[lines] * a / _WEAKEST) * doppler
+    extent = np.sqrt(strength * a / _WEAKEST) * doppler
     least = 0
     for half in _HALF_WIDTHS:
         most = half if half < reach else np.inf
@@ -272,7 +280,7 @@ def _opacity(
         nearest = np.rint(centre[group]).astype(np.int64)
         points = nearest[:, None] + np.arange(-half, half + 1)
         u = (points - centre[group, None]) / doppler[group, None]
-        profile = strength[lines[group], None] * voigt(a[group, None], u)
+        profile = strength[group, None] * voigt(a[group, None], u)
         opacity += np.bincount(
             (points + reach).ravel(), weights=profile.ravel(), minlength=len(opacity)
         )
@@ -284,7 +292,7 @@ def _balmer_opacity(teff: float, layer: Layer, start: float, length: int) -> _Fl
     # The wings form deeper than metal lines, where the temperature is that of the surface itself.
     wavelength = np.exp(start + np.arange(length) * (_STEP / SPEED_OF_LIGHT))
     continuum = hydride_opacity(wavelength, layer.temperature, layer.electron_pressure)
-    # Two electrons' statistical weight: level 2 has 8, the ground state 2.
+    # Statistical weights: 8 of the second level, 2 of the ground state.
     second_level = 4 * 10 ** (-5040 / (0.94 * teff) * 10.2)
     electrons = layer.electron_pressure / (_BOLTZMANN * layer.temperature)
     opacity = np.zeros(length)

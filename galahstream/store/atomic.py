@@ -48,6 +48,24 @@ def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside a file, and put it in the file's place when all went well."""
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+    )
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def check_destination(destination: Path, *, overwrite: bool) -> None:
     """Raise where a destination exists and may not be replaced, or has no folder to be in."""
     if not overwrite and os.path.lexists(destination):

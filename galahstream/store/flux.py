@@ -51,8 +51,7 @@ class MappedFlux:
 
     def _opened(self) -> npt.NDArray[np.float32]:
         if self._mapping is None or self._process != os.getpid():
-            place = self._place
-            self._mapping = np.memmap(place.path, place.dtype, "r", place.offset, place.shape)
+            self._mapping = map_array(self._place)
             self._process = os.getpid()
         return self._mapping
 
@@ -91,7 +90,7 @@ class Hdf5Flux:
 
 
 def map_array(place: ArrayPlace) -> npt.NDArray[Any]:
-    """Return a small array as a read-only mapping."""
+    """Return an array of a store as a read-only mapping."""
     if 0 in place.shape:
         return np.empty(place.shape, dtype=place.dtype)
     return np.memmap(place.path, place.dtype, "r", place.offset, place.shape)

@@ -43,9 +43,11 @@ def lay_out(
         room = h5py.string_dtype("utf-8", manifest_bytes)
         file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
         for name, (shape, dtype) in array_shapes(n_stars, n_pixels, n_labels).items():
-            _create(file, name, shape, dtype, None, None)
-        chunk = (min(chunk_rows, n_stars), n_pixels)
-        _create(file, "flux", (n_stars, n_pixels), FLUX_DTYPE, chunk, compression)
+            if name == "flux":
+                chunk = (min(chunk_rows, n_stars), n_pixels)
+                _create(file, name, shape, dtype, chunk, compression)
+            else:
+                _create(file, name, shape, dtype, None, None)
         return _places(file, path)
 
 
@@ -89,7 +91,6 @@ def find_arrays(path: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[
         If a dataset is missing or is not what the manifest says.
     """
     shapes = array_shapes(n_stars, n_pixels, n_labels)
-    shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
     try:
         with h5py.File(path, "r") as file:
             for name, (shape, dtype) in shapes.items():

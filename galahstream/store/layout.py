@@ -38,7 +38,7 @@ class ArrayPlace:
 def array_shapes(
     n_stars: int, n_pixels: int, n_labels: int
 ) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
-    """Return shape and dtype of every array of a store except the flux."""
+    """Return shape and dtype of every array of a store, the flux last."""
     return {
         "labels": ((n_stars, n_labels), np.dtype("<f8")),
         "wavelength": ((n_pixels,), np.dtype("<f8")),
@@ -46,6 +46,7 @@ def array_shapes(
         "source_row": ((n_stars,), np.dtype("<i8")),
         "split": ((n_stars,), np.dtype("u1")),
         "digests": ((n_stars,), np.dtype("<u8")),
+        "flux": ((n_stars, n_pixels), FLUX_DTYPE),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from galahstream.errors import StoreFormatError
-from galahstream.store.layout import FLUX_DTYPE, ArrayPlace, array_shapes, reserve, write_all
+from galahstream.store.layout import ArrayPlace, array_shapes, reserve, write_all
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
@@ -23,7 +23,6 @@ def lay_out(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[st
     """
     folder.mkdir()
     shapes = array_shapes(n_stars, n_pixels, n_labels)
-    shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
     return {name: create(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 
@@ -53,12 +52,11 @@ def find_arrays(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dic
         If a file is missing, or its header or size is not what the manifest says.
     """
     shapes = array_shapes(n_stars, n_pixels, n_labels)
-    shapes["flux"] = ((n_stars, n_pixels), FLUX_DTYPE)
     return {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
-    """Create a .npy file of its final size; that of a table is padded to a page."""
+    """Create a .npy file of its final size, with a header of one page where it is a table."""
     place_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     header = _header(shape, dtype, FLUX_HEADER_BYTES if len(shape) == 2 else 0)
     reserve(path, len(header) + place_bytes)
@@ -101,7 +99,7 @@ def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlac
         )
         raise StoreFormatError(msg)
     place = ArrayPlace(path, offset, shape, dtype)
-    if size != max(place.stop, offset):
+    if size != place.stop:
         msg = (
             f"{path}: {size} bytes, and {place.stop} are needed for shape {shape}: the file was "
             f"truncated or added to, convert again"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -124,7 +125,7 @@ class Store:
         """Unit of each label column, an empty string for none."""
         return {column.name: column.unit for column in self.manifest.labels}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of the manifest, and so of all that the store holds."""
         return text_digest(self.manifest.to_json())
