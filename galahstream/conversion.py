@@ -159,8 +159,8 @@ def _check_options(
         raise OptionError(msg)
 
 
-def _shape(plan: _Plan) -> tuple[int, int, int]:
-    return len(plan.ids), len(plan.wavelength), plan.labels.shape[1]
+def _shape(plan: _Plan) -> tuple[int, int, int, str]:
+    return len(plan.ids), len(plan.wavelength), plan.labels.shape[1], plan.manifest.dtype
 
 
 def flux_blocks(

@@ -58,6 +58,10 @@ class StoreVersionError(GalahStreamError, ValueError):
     """A store was written by a newer major version of the format."""
 
 
+class StorageFullError(GalahStreamError, OSError):
+    """The disk or the shared memory has no room for what is asked."""
+
+
 class DeviceError(GalahStreamError, ValueError):
     """A device that this machine does not have."""
 
@@ -72,3 +76,7 @@ class OrderError(GalahStreamError, ValueError):
 
 class TrainingDivergedError(GalahStreamError, ArithmeticError):
     """The loss of a training is no longer a finite number."""
+
+
+class CostlyChunksWarning(UserWarning):
+    """A file of another writer is right and slow to read; the message tells how to rewrite it."""

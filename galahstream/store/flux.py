@@ -1,6 +1,9 @@
-"""Reading flux: rows by number, mapped where the file allows it and through h5py elsewhere."""
+"""Reading stored flux: three ways of bringing rows into memory behind one name."""
 
+import mmap
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,56 +11,143 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.store.layout import ArrayPlace
+from galahstream.errors import StoreFormatError
+from galahstream.store.layout import RowPlaces
+from galahstream.store.row_file import RowFile, advise
+
+# Rows brought in by one step: they stay in the second-level cache until they are transformed.
+_STEP_ROWS = 4
 
 
 class FluxReader(Protocol):
-    """Reads rows of flux from a file that it opens on first use, in each process anew."""
+    """Brings rows of stored flux into memory from a file that it opens on first use."""
 
     way: str
 
-    def read(self, rows: npt.NDArray[np.int64], pixels: slice) -> npt.NDArray[np.float32]:
-        """Return rows as an owned float32 array, shape (n, width of the pixels)."""
+    def pieces(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """Yield (numbers, flat, starts) for some rows after others, in their order.
+
+        ``flat[starts[i] : starts[i] + L]`` is the row number ``numbers.start + i``
+        of those asked for, as it is stored; it may change at the next step.
+        """
+
+    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+        """Have rows brought closer that will be asked for soon."""
 
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""
 
 
 class MappedFlux:
-    """Rows of a file whose flux lies uncompressed, one row after another."""
+    """Rows of a mapped file, where they are.
+
+    Parameters
+    ----------
+    places : RowPlaces
+        Where the rows lie.
+    """
 
     way = "mapped"
 
-    def __init__(self, place: ArrayPlace) -> None:
-        self._place = place
-        self._mapping: npt.NDArray[np.float32] | None = None
+    def __init__(self, places: RowPlaces) -> None:
+        self._file = RowFile(places)
+        self._places = places
+        self._mapping: mmap.mmap | None = None
+        self._flat: npt.NDArray[Any] = np.empty(0, dtype=places.dtype)
         self._process = -1
+        # Offsets of rows are multiples of the item size from here on.
+        self._first = int(places.chunk_offsets[0]) % places.dtype.itemsize
 
-    def read(self, rows: npt.NDArray[np.int64], pixels: slice) -> npt.NDArray[np.float32]:
-        """Return rows as an owned float32 array of this machine's byte order."""
-        mapping = self._opened()
-        flux = np.empty((len(rows), pixels.stop - pixels.start), dtype=np.float32)
-        if mapping.dtype.isnative and flux.shape[1] == mapping.shape[1]:
-            # mode="clip" spares np.take a second copy of the output; the store checked the rows.
-            np.take(mapping, rows, axis=0, out=flux, mode="clip")
-        else:
-            for number, row in enumerate(rows):
-                flux[number] = mapping[row, pixels]
-        return flux
+    def pieces(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """Yield all rows at once, in the mapping itself."""
+        self._file.announce(rows)
+        starts = (self._places.offsets(rows) - self._first) // self._places.dtype.itemsize
+        yield slice(0, len(rows)), self._opened(), starts
+
+    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+        """Have the system read rows ahead."""
+        self._file.announce(rows)
+
+    def let_go(self) -> None:
+        """Give the pages of the mapping back; the file's cache keeps them while there is room."""
+        mapping = self._mapping
+        if mapping is not None:
+            advise(mapping, "MADV_DONTNEED")
 
     def close(self) -> None:
-        """Let go of the mapping."""
-        self._mapping = None
+        """Let go of the mapping; it ends when the last read of it has ended."""
+        self._mapping, self._process = None, -1
+        self._flat = np.empty(0, dtype=self._places.dtype)
+        self._file.close()
 
-    def _opened(self) -> npt.NDArray[np.float32]:
-        if self._mapping is None or self._process != os.getpid():
-            self._mapping = map_array(self._place)
+    def _opened(self) -> npt.NDArray[Any]:
+        if self._process != os.getpid():
+            with self._places.path.open("rb") as file:
+                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if len(mapping) < self._places.stop:
+                msg = f"{self._places.path}: {len(mapping)} bytes, and {self._places.stop} needed: "
+                raise StoreFormatError(msg + "the file was truncated; convert again")
+            advise(mapping, "MADV_RANDOM")
+            count = (len(mapping) - self._first) // self._places.dtype.itemsize
+            self._mapping = mapping
+            self._flat = np.frombuffer(mapping, self._places.dtype, count, self._first)
             self._process = os.getpid()
-        return self._mapping
+        return self._flat
+
+
+class PreadFlux:
+    """Rows read with ``pread``: no page is mapped, and resident memory stays flat."""
+
+    way = "pread"
+
+    def __init__(self, places: RowPlaces) -> None:
+        self._file = RowFile(places)
+        self._places = places
+        self._thread = threading.local()
+
+    def pieces(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """Yield four rows after four, in memory that the thread uses again."""
+        self._file.announce(rows)
+        places = self._places
+        if not hasattr(self._thread, "flat"):
+            self._thread.flat = np.empty(_STEP_ROWS * places.n_pixels, dtype=places.dtype)
+        flat = self._thread.flat
+        data = memoryview(flat.view(np.uint8).data)
+        offsets = places.offsets(rows).tolist()
+        starts = np.arange(_STEP_ROWS) * places.n_pixels
+        for first in range(0, len(rows), _STEP_ROWS):
+            step = offsets[first : first + _STEP_ROWS]
+            for number, offset in enumerate(step):
+                place = number * places.row_bytes
+                self._fill(data[place : place + places.row_bytes], offset)
+            yield slice(first, first + len(step)), flat, starts[: len(step)]
+
+    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+        """Have the system read rows ahead."""
+        self._file.announce(rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _fill(self, data: memoryview, offset: int) -> None:
+        descriptor = self._file.descriptor()
+        while data:
+            count = os.preadv(descriptor, [data], offset)
+            if count == 0:
+                msg = f"{self._places.path}: ends at byte {offset}, where flux was expected: the "
+                raise StoreFormatError(msg + "file was truncated; convert again")
+            data, offset = data[count:], offset + count
 
 
 class Hdf5Flux:
-    """Rows of a compressed dataset, through h5py."""
+    """Rows of a dataset that does not lie plainly in its file, through h5py."""
 
     way = "h5py"
 
@@ -66,14 +156,20 @@ class Hdf5Flux:
         self._file: h5py.File | None = None
         self._process = -1
 
-    def read(self, rows: npt.NDArray[np.int64], pixels: slice) -> npt.NDArray[np.float32]:
-        """Return rows as an owned float32 array."""
+    def pieces(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """Yield all rows at once, in memory of their own."""
         dataset = self._opened()["flux"]
-        flux = np.empty((len(rows), pixels.stop - pixels.start), dtype=np.float32)
+        n_pixels = dataset.shape[1]
+        stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
         for number in np.argsort(rows, kind="stable"):
-            dataset.read_direct(flux, np.s_[rows[number], pixels], np.s_[number, :])
-        return flux
+            dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
+        yield slice(0, len(rows)), stored.reshape(-1), np.arange(len(rows)) * n_pixels
+
+    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+        """Do nothing: where the rows lie, HDF5 alone knows."""
 
     def close(self) -> None:
         """Close the file."""
@@ -87,15 +183,3 @@ class Hdf5Flux:
             self._file = h5py.File(self._path, "r")
             self._process = os.getpid()
         return self._file
-
-
-def map_array(place: ArrayPlace) -> npt.NDArray[Any]:
-    """Return an array of a store as a read-only mapping."""
-    if 0 in place.shape:
-        return np.empty(place.shape, dtype=place.dtype)
-    return np.memmap(place.path, place.dtype, "r", place.offset, place.shape)
-
-
-def flux_reader(path: Path, place: ArrayPlace | None) -> FluxReader:
-    """Return the fastest reader that a store's flux allows."""
-    return Hdf5Flux(path) if place is None else MappedFlux(place)

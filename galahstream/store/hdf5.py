@@ -4,6 +4,7 @@ An uncompressed file is laid out by HDF5 and then filled by offset, so that its
 flux can be memory-mapped. A compressed one is written and read through h5py.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import OptionError, StoreFormatError
-from galahstream.store.layout import FLUX_DTYPE, ArrayPlace, array_shapes
+from galahstream.errors import CostlyChunksWarning, OptionError, StoreFormatError
+from galahstream.store.layout import FLUX_DTYPES, ArrayPlace, RowPlaces, array_shapes, map_array
 
 COMPRESSIONS = ("gzip", "lzf")
 # Metadata of v110 carries checksums; the older default changed flux in silence when damaged.
 _LIBVER = ("v110", "v110")
 _PAGE = 4096
+# Reading a spectrum then costs this many times its bytes.
+_COSTLY = 8
 
 
 def lay_out(
@@ -25,6 +28,7 @@ def lay_out(
     n_stars: int,
     n_pixels: int,
     n_labels: int,
+    flux_dtype: str,
     *,
     chunk_rows: int,
     compression: str | None,
@@ -42,13 +46,14 @@ def lay_out(
     ) as file:
         room = h5py.string_dtype("utf-8", manifest_bytes)
         file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
-        for name, (shape, dtype) in array_shapes(n_stars, n_pixels, n_labels).items():
+        for name, (shape, dtype) in array_shapes(n_stars, n_pixels, n_labels, flux_dtype).items():
             if name == "flux":
                 chunk = (min(chunk_rows, n_stars), n_pixels)
                 _create(file, name, shape, dtype, chunk, compression)
             else:
                 _create(file, name, shape, dtype, None, None)
-        return _places(file, path)
+        places = {name: _first_run(dataset, path) for name, dataset in file.items()}
+        return {name: place for name, place in places.items() if place is not None}
 
 
 def write_manifest(path: Path, text: str) -> None:
@@ -82,15 +87,21 @@ def read_manifest(path: Path, limit: int) -> str:
         raise StoreFormatError(msg) from error
 
 
-def find_arrays(path: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[str, ArrayPlace]:
-    """Return the place of each array that can be mapped, after checking it.
+def open_arrays(
+    path: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
+) -> tuple[dict[str, npt.NDArray[Any]], RowPlaces | None]:
+    """Return each array but the flux, and where the rows of flux lie, after checking.
+
+    Arrays are mapped where they lie plainly in the file; the second result is
+    None where the rows of flux do not.
 
     Raises
     ------
     StoreFormatError
         If a dataset is missing or is not what the manifest says.
     """
-    shapes = array_shapes(n_stars, n_pixels, n_labels)
+    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    arrays = {}
     try:
         with h5py.File(path, "r") as file:
             for name, (shape, dtype) in shapes.items():
@@ -101,16 +112,18 @@ def find_arrays(path: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[
                         f"the manifest says {dtype} of shape {shape}: convert again"
                     )
                     raise StoreFormatError(msg)
-            places = _places(file, path)
+                if name != "flux":
+                    place = _one_run(found, path)
+                    arrays[name] = found[()] if place is None else map_array(place)
+            rows = row_places(file["flux"], path)
+            if rows is None:
+                _warn_of_costly_chunks(file["flux"], path)
     except (KeyError, RuntimeError, AttributeError) as error:
         msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
         raise StoreFormatError(msg) from error
-    size = path.stat().st_size
-    for name, place in places.items():
-        if place.stop > size:
-            msg = f"{path}: {size} bytes, and {name!r} needs {place.stop}: the file was truncated"
-            raise StoreFormatError(msg + "; convert again")
-    return places
+    if rows is not None:
+        _check_size(path, "flux", rows.stop)
+    return arrays, rows
 
 
 class CompressedFluxWriter:
@@ -118,10 +131,10 @@ class CompressedFluxWriter:
 
     def __init__(self, path: Path, chunk_rows: int, n_pixels: int) -> None:
         # Each part of the split fills a chunk of its own in turn: three stay open at a time.
-        cache = 8 * chunk_rows * n_pixels * FLUX_DTYPE.itemsize
+        cache = 8 * chunk_rows * n_pixels * FLUX_DTYPES["float32"].itemsize
         self._file = h5py.File(path, "r+", libver=_LIBVER, rdcc_nbytes=cache, rdcc_w0=1.0)
 
-    def write(self, first_row: int, flux: npt.NDArray[np.float32]) -> None:
+    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
         self._file["flux"][first_row : first_row + len(flux)] = flux
 
@@ -163,26 +176,92 @@ def _create(
     )
 
 
-def _places(file: h5py.File, path: Path) -> dict[str, ArrayPlace]:
-    places = {}
-    for name, dataset in file.items():
-        offset = _offset(dataset)
-        if offset is not None:
-            places[name] = ArrayPlace(path, offset, dataset.shape, dataset.dtype)
-    return places
-
-
-def _offset(dataset: h5py.Dataset) -> int | None:
-    """Return where the rows of a dataset begin, or None where they do not lie one after another."""
-    if dataset.size == 0:
-        return 0
-    if dataset.chunks is None:
-        offset: int | None = dataset.id.get_offset()
-        return offset
-    if dataset.id.get_create_plist().get_nfilters() or dataset.chunks[1:] != dataset.shape[1:]:
+def _first_run(dataset: h5py.Dataset, path: Path) -> ArrayPlace | None:
+    """Return where an array of a new file lies, None where it is compressed."""
+    rows = row_places(dataset, path)
+    if rows is None:
         return None
-    n_chunks = dataset.id.get_num_chunks()
-    first, last = (dataset.id.get_chunk_info(number) for number in (0, n_chunks - 1))
-    expected = -(-dataset.shape[0] // dataset.chunks[0])
-    in_sequence = last.byte_offset - first.byte_offset == (n_chunks - 1) * first.size
-    return first.byte_offset if n_chunks == expected and in_sequence else None
+    # HDF5 allocates the chunks of a new file in their order: they are one run.
+    return ArrayPlace(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
+
+
+def _one_run(dataset: h5py.Dataset, path: Path) -> ArrayPlace | None:
+    """Return where an array lies, or None where its bytes are not in one plain run."""
+    rows = row_places(dataset, path)
+    if rows is None or len(rows.chunk_offsets) != 1:
+        return None
+    place = ArrayPlace(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
+    _check_size(path, dataset.name, place.stop)
+    return place
+
+
+def _check_size(path: Path, name: str, stop: int) -> None:
+    size = path.stat().st_size
+    if stop > size:
+        msg = f"{path}: {size} bytes, and {name!r} needs {stop}: the file was truncated"
+        raise StoreFormatError(msg + "; convert again")
+
+
+def row_places(dataset: h5py.Dataset, path: Path) -> RowPlaces | None:
+    """Return where the rows of a dataset lie, or None where they are not plain bytes.
+
+    A contiguous dataset has an offset; one without filters in chunks of whole
+    rows has an offset for each chunk, the last one stored whole.
+    """
+    n_rows, *rest = dataset.shape
+    n_pixels = int(np.prod(rest, dtype=np.int64))
+    if dataset.is_virtual or dataset.external:
+        return None
+    if dataset.size == 0:
+        return RowPlaces(path, dataset.dtype, n_pixels, max(n_rows, 1), np.zeros(1, dtype=np.int64))
+    if dataset.chunks is None:
+        offset = dataset.id.get_offset()  # None for a compact dataset
+        return (
+            None
+            if offset is None
+            else RowPlaces(path, dataset.dtype, n_pixels, n_rows, np.array([offset]))
+        )
+    plan = dataset.id.get_create_plist()
+    if plan.get_nfilters() or dataset.chunks[1:] != dataset.shape[1:]:
+        return None
+    offsets = _chunk_offsets(dataset, plan)
+    return (
+        None
+        if offsets is None
+        else RowPlaces(path, dataset.dtype, n_pixels, dataset.chunks[0], offsets)
+    )
+
+
+def _chunk_offsets(dataset: h5py.Dataset, plan: Any) -> npt.NDArray[np.int64] | None:
+    """Return the first byte of each chunk in the order of rows; None where one has no bytes."""
+    n_chunks = -(-dataset.shape[0] // dataset.chunks[0])
+    if dataset.id.get_num_chunks() != n_chunks:
+        return None
+    if plan.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY:
+        first, last = (dataset.id.get_chunk_info(number) for number in (0, n_chunks - 1))
+        if last.byte_offset - first.byte_offset == (n_chunks - 1) * first.size:
+            # Allocated together and in order: no need to ask for a million of them.
+            return np.array(first.byte_offset + np.arange(n_chunks) * first.size, dtype=np.int64)
+    offsets = np.full(n_chunks, -1, dtype=np.int64)
+
+    def note(chunk: Any) -> None:
+        offsets[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
+
+    dataset.id.chunk_iter(note)
+    return offsets if (offsets >= 0).all() else None
+
+
+def _warn_of_costly_chunks(dataset: h5py.Dataset, path: Path) -> None:
+    chunks = dataset.chunks
+    if chunks is None:
+        return
+    across = -(-dataset.shape[1] // chunks[1])
+    times = across * chunks[1] * min(chunks[0], dataset.shape[0]) / dataset.shape[1]
+    if times >= _COSTLY:
+        warnings.warn(
+            f"{path}: flux lies in chunks of {chunks[0]} x {chunks[1]}, so that one spectrum "
+            f"reads {across} chunks and {times:.0f} times its bytes; rewrite it with 'h5repack "
+            f"-f flux:NONE -l flux:CHUNK=1x{dataset.shape[1]} {path} NEW'",
+            CostlyChunksWarning,
+            stacklevel=2,
+        )

@@ -4,15 +4,19 @@ Both formats are laid out first, as files of their final size, and filled
 afterwards with ``pwrite``: the bytes do not depend on the order of writing.
 """
 
+import errno
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-FLUX_DTYPE = np.dtype("<f4")
+from galahstream.errors import StorageFullError
+
+FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2")}
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,46 @@ class ArrayPlace:
         return self.offset + self.row_stride * self.shape[0]
 
 
+@dataclass(frozen=True)
+class RowPlaces:
+    """Rows of flux that lie whole in a file: in one run, or in chunks of several rows each.
+
+    `chunk_offsets` holds the first byte of each chunk of `chunk_rows` rows, int64.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    n_pixels: int
+    chunk_rows: int
+    chunk_offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, place: ArrayPlace) -> "RowPlaces":
+        """Return the rows of an array that lies in one run."""
+        n_rows, n_pixels = place.shape
+        return cls(place.path, place.dtype, n_pixels, max(n_rows, 1), np.array([place.offset]))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.dtype.itemsize * self.n_pixels
+
+    @property
+    def stop(self) -> int:
+        """First byte behind the last chunk."""
+        return int(self.chunk_offsets.max()) + self.chunk_rows * self.row_bytes
+
+    def offsets(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the first byte of each of the rows."""
+        if len(self.chunk_offsets) == 1:
+            return rows * self.row_bytes + self.chunk_offsets[0]
+        chunk, inside = np.divmod(rows, self.chunk_rows)
+        return self.chunk_offsets[chunk] + inside * self.row_bytes
+
+
 def array_shapes(
-    n_stars: int, n_pixels: int, n_labels: int
-) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
+    n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
+) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Return shape and dtype of every array of a store, the flux last."""
     return {
         "labels": ((n_stars, n_labels), np.dtype("<f8")),
@@ -46,15 +87,15 @@ def array_shapes(
         "source_row": ((n_stars,), np.dtype("<i8")),
         "split": ((n_stars,), np.dtype("u1")),
         "digests": ((n_stars,), np.dtype("<u8")),
-        "flux": ((n_stars, n_pixels), FLUX_DTYPE),
+        "flux": ((n_stars, n_pixels), FLUX_DTYPES[flux_dtype]),
     }
 
 
 class FluxWriter(Protocol):
     """Takes consecutive rows of flux at any stored row."""
 
-    def write(self, first_row: int, flux: npt.NDArray[np.float32]) -> None:
-        """Write rows from `first_row` on; `flux` is C-ordered little-endian, shape (n, L)."""
+    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
+        """Write rows from `first_row` on; C-ordered, little-endian, as they are stored, (n, L)."""
 
     def close(self) -> None:
         """Finish writing."""
@@ -67,7 +108,7 @@ class PlacedFluxWriter:
         self._place = place
         self._descriptor = os.open(place.path, os.O_WRONLY)
 
-    def write(self, first_row: int, flux: npt.NDArray[np.float32]) -> None:
+    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
         offset = self._place.offset + first_row * self._place.row_stride
         write_all(self._descriptor, flux, offset)
@@ -75,6 +116,13 @@ class PlacedFluxWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def map_array(place: ArrayPlace) -> npt.NDArray[Any]:
+    """Return an array of a store as a read-only mapping."""
+    if 0 in place.shape:
+        return np.empty(place.shape, dtype=place.dtype)
+    return np.memmap(place.path, place.dtype, "r", place.offset, place.shape)
 
 
 def write_array(place: ArrayPlace, array: npt.NDArray[np.generic]) -> None:
@@ -98,9 +146,25 @@ def write_all(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> N
 
 
 def reserve(path: Path, size: int) -> None:
-    """Create a file of a size, with its space taken on disk where the system can do so."""
+    """Create a file of a size, with its space taken on disk where the system can do so.
+
+    Raises
+    ------
+    StorageFullError
+        If the file system has no room for it.
+    """
     with path.open("xb") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            free = shutil.disk_usage(path.parent).free
+            msg = (
+                f"{path}: {size:,} bytes are needed and the file system has {free:,} free; make "
+                f"room, or store 16-bit flux (dtype='uint16', --dtype uint16)"
+            )
+            raise StorageFullError(msg) from error

@@ -6,8 +6,11 @@ from typing import Any
 
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store.digest import text_digest
+from galahstream.store.layout import FLUX_DTYPES
 
 FORMAT_VERSION = 1
+# Fields that the first stores of this version did not have.
+_LATER = ("code", "row_order")
 MANIFEST_LIMIT = 64 * 1024 * 1024
 
 
@@ -48,6 +51,20 @@ class OddPixels:
 
 
 @dataclass(frozen=True)
+class FluxCode:
+    """The 16-bit code of a store's flux: zero + scale x code, and how many pixels it clipped.
+
+    The error of a pixel inside the range is at most `largest_error`.
+    """
+
+    scale: float
+    zero: float
+    no_value: int
+    clipped: int
+    largest_error: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All that a store says of itself; nothing in it differs between two equal runs."""
 
@@ -63,6 +80,8 @@ class Manifest:
     odd_pixels: OddPixels
     left_out: tuple[tuple[int, str], ...]  # (star id, reason)
     digests: dict[str, str]
+    code: FluxCode | None = None  # for uint16
+    row_order: str = "split"  # or "source", for flux that was left where it is
     flux_unit: str = "relative to the continuum"
     wavelength_unit: str = "Angstrom"
     version: int = FORMAT_VERSION
@@ -113,8 +132,14 @@ def _canonical(body: dict[str, Any]) -> str:
 def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
     known = {field.name for field in fields(Manifest)}
     try:
-        typed = {key: body[key] for key in known}
+        typed = {key: body[key] for key in known if key in body or key not in _LATER}
         typed["labels"] = tuple(LabelColumn(**column) for column in body["labels"])
+        typed["code"] = FluxCode(**body["code"]) if body.get("code") else None
+        if body["dtype"] not in FLUX_DTYPES or (typed["code"] is None) != (
+            body["dtype"] == "float32"
+        ):
+            msg = f"dtype {body['dtype']!r} with code {body.get('code')!r}"
+            raise ValueError(msg)
         typed["odd_pixels"] = OddPixels(**body["odd_pixels"])
         for key in ("split", "split_sizes"):
             typed[key] = tuple(body[key])

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from galahstream.errors import StoreFormatError
-from galahstream.store.layout import ArrayPlace, array_shapes, reserve, write_all
+from galahstream.store.layout import ArrayPlace, RowPlaces, array_shapes, map_array, reserve, write_all
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
 
 
-def lay_out(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[str, ArrayPlace]:
+def lay_out(
+    folder: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
+) -> dict[str, ArrayPlace]:
     """Create the folder of a store with all its arrays in their final size.
 
     Returns
@@ -22,7 +25,7 @@ def lay_out(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[st
         The place of each array by its name, ``flux`` among them.
     """
     folder.mkdir()
-    shapes = array_shapes(n_stars, n_pixels, n_labels)
+    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
     return {name: create(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 
@@ -43,16 +46,20 @@ def read_manifest(folder: Path, limit: int) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def find_arrays(folder: Path, n_stars: int, n_pixels: int, n_labels: int) -> dict[str, ArrayPlace]:
-    """Return the place of each array, after checking headers and file sizes.
+def open_arrays(
+    folder: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
+) -> tuple[dict[str, npt.NDArray[Any]], RowPlaces]:
+    """Return each array but the flux, mapped, and where the rows of flux lie, after checking.
 
     Raises
     ------
     StoreFormatError
         If a file is missing, or its header or size is not what the manifest says.
     """
-    shapes = array_shapes(n_stars, n_pixels, n_labels)
-    return {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
+    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    places = {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
+    flux = RowPlaces.of(places.pop("flux"))
+    return {name: map_array(place) for name, place in places.items()}, flux
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:

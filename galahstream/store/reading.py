@@ -13,14 +13,17 @@ import numpy.typing as npt
 from galahstream.errors import SourceMissingError, StoreFormatError
 from galahstream.splits import SPLIT_NAMES
 from galahstream.store import hdf5, npy
+from galahstream.store.codec import Codec
 from galahstream.store.digest import array_digest, row_digests, text_digest
-from galahstream.store.flux import FluxReader, flux_reader, map_array
+from galahstream.store.flux import FluxReader
+from galahstream.store.layout import FLUX_DTYPES
 from galahstream.store.manifest import MANIFEST_LIMIT, Manifest
+from galahstream.store.ways import flux_reader
 
 Rows: TypeAlias = int | slice | npt.NDArray[Any] | list[int]
 
 
-def open_store(path: str | os.PathLike[str]) -> "Store":
+def open_store(path: str | os.PathLike[str], reading: str = "auto") -> "Store":
     """Open a store for reading.
 
     Headers, sizes and digests of all arrays but the flux are checked; no flux
@@ -30,15 +33,21 @@ def open_store(path: str | os.PathLike[str]) -> "Store":
     ----------
     path : path-like
         A folder (npy) or an HDF5 file made by :func:`galahstream.convert`.
+    reading : {"auto", "mapped", "pread"}
+        How flux is read. ``"auto"`` maps the file, and takes ``pread`` for a file
+        of more than half of the free memory or on a network file system;
+        ``store.info()`` says what it took and why.
 
     Raises
     ------
+    OptionError
+        For another way of reading.
     SourceMissingError
         If nothing lies at the path.
     StoreFormatError, StoreVersionError
         If it is no store, damaged, or of a newer version.
     """
-    return Store(Path(path))
+    return Store(Path(path), reading)
 
 
 class Store:
@@ -64,8 +73,9 @@ class Store:
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: str = "auto") -> None:
         self.path = path
+        self.reading = reading
         if not path.exists():
             msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
             raise SourceMissingError(msg)
@@ -76,8 +86,7 @@ class Store:
             text, f"{path}, manifest.json" if path.is_dir() else str(path)
         )
         shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
-        places = engine.find_arrays(path, *shape)
-        arrays = {name: map_array(place) for name, place in places.items() if name != "flux"}
+        arrays, places = engine.open_arrays(path, *shape, self.manifest.dtype)
         self._check_digests(arrays)
         self.wavelength = arrays["wavelength"]
         self.ids, self.source_row, self.split = (
@@ -88,7 +97,7 @@ class Store:
             column.name: arrays["labels"][:, number]
             for number, column in enumerate(self.manifest.labels)
         }
-        self.flux = Flux(self, flux_reader(path, places.get("flux")))
+        self.flux = Flux(self, *flux_reader(path, places, reading))
 
     def __len__(self) -> int:
         return self.manifest.n_stars
@@ -108,7 +117,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_again, (str(self.path.absolute()), self.fingerprint)
+        return _open_again, (str(self.path.absolute()), self.fingerprint, self.reading)
 
     @property
     def n_pixels(self) -> int:
@@ -135,11 +144,16 @@ class Store:
         """Digest over the ids and the split: equal where the same stars train, validate, test."""
         return text_digest(self.manifest.digests["ids"] + self.manifest.digests["split"])
 
-    def rows_of(self, split: str) -> slice:
-        """Return the rows of ``"train"``, ``"val"``, ``"test"`` or ``"all"`` as a slice."""
+    def rows_of(self, split: str) -> slice | npt.NDArray[np.int64]:
+        """Return the rows of ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
+
+        They are a slice, except for a part of a store that was made in place.
+        """
         if split == "all":
             return slice(0, len(self))
         number = SPLIT_NAMES.index(split)
+        if self.manifest.row_order == "source":
+            return np.flatnonzero(self.split == number)
         start = sum(self.manifest.split_sizes[:number])
         return slice(start, start + self.manifest.split_sizes[number])
 
@@ -154,7 +168,10 @@ class Store:
             "stars": manifest.n_stars,
             "pixels": manifest.n_pixels,
             "dtype": manifest.dtype,
+            "code": None if manifest.code is None else vars(manifest.code),
+            "row_order": manifest.row_order,
             "reading": self.flux.way,
+            "reading_because": self.flux.because,
             "wavelength": manifest.wavelength,
             "wavelength_range": [float(self.wavelength[0]), float(self.wavelength[-1])]
             if manifest.wavelength != "unknown"
@@ -189,7 +206,7 @@ class Store:
         damaged = [np.empty(0, dtype=np.int64)]
         for start in range(0, len(self), 256):
             rows = np.arange(start, min(start + 256, len(self)))
-            digests = row_digests(self.flux[rows].astype("<f4", copy=False))
+            digests = row_digests(self.flux.stored(rows))
             damaged.append(rows[digests != self.digests[rows]])
         return np.concatenate(damaged)
 
@@ -207,18 +224,34 @@ class Store:
                 raise StoreFormatError(msg)
         parts = np.bincount(arrays["split"], minlength=3)
         ordered = bool((np.diff(arrays["split"].astype(np.int8)) >= 0).all())
+        ordered = ordered or self.manifest.row_order == "source"
         if tuple(parts) != self.manifest.split_sizes or not ordered:
             msg = f"{self.path}: the split does not fit the manifest; convert the source again"
             raise StoreFormatError(msg)
 
 
 class Flux:
-    """The flux of a store, read by row; nothing is kept."""
+    """The flux of a store, read by row; nothing is kept.
 
-    def __init__(self, store: Store, reader: FluxReader) -> None:
+    Attributes
+    ----------
+    shape : (int, int)
+        Stars and pixels.
+    codec : Codec or None
+        The 16-bit code of the stored flux; None for float32.
+    reader : FluxReader
+        What brings stored rows into memory.
+    because : str
+        Why it reads in the way it does.
+    """
+
+    def __init__(self, store: Store, reader: FluxReader, because: str) -> None:
+        code = store.manifest.code
         self.shape = (store.manifest.n_stars, store.manifest.n_pixels)
-        self.way = reader.way
-        self._reader = reader
+        self.dtype = FLUX_DTYPES[store.manifest.dtype]
+        self.codec = None if code is None else Codec(code.scale, code.zero)
+        self.reader = reader
+        self.because = because
         self._name = str(store.path)
 
     def __len__(self) -> int:
@@ -227,36 +260,50 @@ class Flux:
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[row] for row in range(len(self)))
 
+    @property
+    def way(self) -> str:
+        """How flux is read: ``"mapped"``, ``"pread"`` or ``"h5py"``."""
+        return self.reader.way
+
     def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Return flux as it was in the source, NaN included: (L,) for a number, else (n, L)."""
         if isinstance(rows, slice):
-            return self.read(np.arange(*rows.indices(len(self))))
+            return self._decoded(np.arange(*rows.indices(len(self))))
         numbers = np.asarray(rows)
         if numbers.dtype == bool and numbers.shape == (len(self),):
             numbers = np.flatnonzero(numbers)
         if numbers.ndim > 1 or (numbers.size and numbers.dtype.kind not in "iu"):
             msg = f"{self._name}: rows must be whole numbers, a slice or a mask of {len(self)} rows"
             raise IndexError(msg)
-        flux = self.read(np.atleast_1d(numbers).astype(np.int64))
+        flux = self._decoded(np.atleast_1d(numbers).astype(np.int64))
         return flux[0] if numbers.ndim == 0 else flux
 
-    def read(
-        self, rows: npt.NDArray[np.int64], pixels: slice | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Return a window of rows as an owned array, shape (n, width), float32."""
+    def stored(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return rows as they are stored, shape (n, L), as an owned array."""
         outside = (rows < -len(self)) | (rows >= len(self))
         if outside.any():
             msg = f"{self._name}: row {rows[outside][0]} of a store of {len(self)} rows"
             raise IndexError(msg)
-        return self._reader.read(rows % len(self), pixels or slice(0, self.shape[1]))
+        n_pixels = self.shape[1]
+        values = np.empty((len(rows), n_pixels), dtype=self.dtype)
+        for numbers, flat, starts in self.reader.pieces(rows % len(self)):
+            for row, start in zip(values[numbers], starts.tolist(), strict=True):
+                row[:] = flat[start : start + n_pixels]
+        return values
+
+    def _decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        values = self.stored(rows)
+        if self.codec is not None:
+            return self.codec.decode(values)
+        return values.astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._reader.close()
+        self.reader.close()
 
 
-def _open_again(path: str, fingerprint: str) -> Store:
-    store = open_store(path)
+def _open_again(path: str, fingerprint: str, reading: str) -> Store:
+    store = open_store(path, reading)
     if store.fingerprint != fingerprint:
         msg = f"{path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from galahstream.errors import LabelError, OptionError
 from galahstream.splits import SPLIT_NAMES
 from galahstream.store import Store, open_store
+from galahstream.stream.kernels import best_kernels, log_table
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.wavelength import Window, window_slice
 
@@ -89,15 +91,23 @@ class SpectraDataset(Dataset[Item]):
         self.window = window
         self.transform = transform
         self.return_ids = return_ids
+        self.missing = missing
         self._pixels = window_slice(self.store.wavelength, window)
         self.label_names = self._checked_labels(labels)
-        self.rows = np.arange(len(self.store))[self.store.rows_of(split)]
-        if self.label_names:
-            self.rows = self._with_labels(self.rows, missing)
+        self.rows = self._chosen_rows()
         self.target_transform = self._fitted(target_transform)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of a million rows are made anew where they are needed, not sent there.
+        made = ("rows", "_scores", "_table")
+        return {name: value for name, value in vars(self).items() if name not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.rows = self._chosen_rows()
 
     def __repr__(self) -> str:
         return (
@@ -138,31 +148,79 @@ class SpectraDataset(Dataset[Item]):
 
     def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Views:
         """Return many items, read together, as views of one tensor of flux and one of labels."""
-        rows = self.rows[self._checked(indices)]
-        flux = self.store.flux.read(rows, self._pixels)
-        if isinstance(self.transform, LogFlux):
-            flux = self.transform.apply_in_place(flux)
-        elif self.transform is not None:
-            flux = self._transformed(flux)
-        whole = [torch.from_numpy(flux)]
+        return Views(self.read_batch(indices))
+
+    def read_batch(
+        self,
+        indices: Sequence[int] | npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return many items as one tensor each of flux, labels and ids, as far as they are wanted.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Numbers of items, n of them.
+        out : ndarray, shape (n, L), float32, optional
+            Memory for the flux, which its tensor then shares.
+        """
+        numbers = self._checked(indices)
+        rows = self.rows[numbers]
+        if out is None:
+            out = np.empty((len(rows), self.n_pixels), dtype=np.float32)
+        whole = [torch.from_numpy(self._read(rows, out))]
         if self.label_names:
-            labels = self._labels_of(rows)
-            score = self.target_transform
-            scores = labels.astype(np.float32) if score is None else score(labels)
-            whole.append(torch.from_numpy(scores))
+            whole.append(torch.from_numpy(self._scores.take(numbers, axis=0)))
         if self.return_ids:
             whole.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
-        return Views(tuple(whole))
+        return tuple(whole)
+
+    def announce(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        """Have the flux of items read ahead, in the order in which it lies in the file."""
+        self.store.flux.reader.announce(self.rows[np.asarray(indices, dtype=np.int64)])
+
+    def _read(
+        self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        kernels, log, flux = best_kernels(), self.transform, self.store.flux
+        for numbers, flat, starts in flux.reader.pieces(rows):
+            first, target = starts + self._pixels.start, out[numbers]
+            if flux.codec is not None:
+                kernels.look_up_rows(flat, first, self._table, target)
+            elif isinstance(log, LogFlux):
+                floor, fill = np.float32(log.floor), np.float32(log.fill)
+                kernels.log_rows(flat, first, floor, fill, target)
+            else:
+                for row, start in zip(target, first.tolist(), strict=True):
+                    row[:] = flat[start : start + self.n_pixels]
+        return out if log is None or isinstance(log, LogFlux) else self._transformed(out, rows)
+
+    @cached_property
+    def _table(self) -> npt.NDArray[np.float32]:
+        """What each 16-bit code becomes."""
+        codec = self.store.flux.codec
+        assert codec is not None
+        log = self.transform
+        return log_table(codec, log) if isinstance(log, LogFlux) else codec.table
+
+    @cached_property
+    def _scores(self) -> npt.NDArray[np.float32]:
+        """The labels of all items as they are handed out, shape (n, K)."""
+        labels = self._labels_of(self.rows)
+        score = self.target_transform
+        return labels.astype(np.float32) if score is None else score(labels)
 
     def _checked(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         numbers = np.asarray(indices, dtype=np.int64)
-        outside = (numbers < -len(self)) | (numbers >= len(self))
-        if outside.any():
+        if numbers.size and (numbers.min() < -len(self) or numbers.max() >= len(self)):
+            outside = (numbers < -len(self)) | (numbers >= len(self))
             msg = f"item {numbers[outside][0]} of a dataset of {len(self)} items"
             raise IndexError(msg)
         return numbers
 
-    def _transformed(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _transformed(
+        self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
         assert self.transform is not None
         found = np.ascontiguousarray(self.transform(flux))
         if found.dtype != np.float32 or found.shape != flux.shape:
@@ -171,7 +229,18 @@ class SpectraDataset(Dataset[Item]):
                 f"{flux.shape}; it must keep both"
             )
             raise OptionError(msg)
+        if np.isnan(found).any():
+            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(found)))
+            msg = (
+                f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
+                f"{self._pixels.start + pixel}; it must give a number for every flux, NaN too"
+            )
+            raise OptionError(msg)
         return found
+
+    def _chosen_rows(self) -> npt.NDArray[np.int64]:
+        rows = np.arange(len(self.store))[self.store.rows_of(self.split)]
+        return self._with_labels(rows, self.missing) if self.label_names else rows
 
     def _checked_labels(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         if labels is None or not self.store.labels:

@@ -13,7 +13,6 @@ array([[1.]], dtype=float32)
 array([[6000.]])
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,9 +43,13 @@ class LogFlux:
     fill: float = 1.0
 
     def __post_init__(self) -> None:
+        limits = np.finfo(np.float32)
         for name, value in (("floor", self.floor), ("fill", self.fill)):
-            if not (math.isfinite(value) and value > 0):
-                msg = f"LogFlux {name} {value!r} cannot be used; expected a finite number above 0"
+            if not limits.tiny <= value <= limits.max:
+                msg = (
+                    f"LogFlux {name} {value!r} cannot be used; expected a number above 0 that "
+                    f"float32 holds in full, {limits.tiny:.2g} to {limits.max:.2g}"
+                )
                 raise OptionError(msg)
 
     def __call__(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
