@@ -12,7 +12,7 @@ def show_config() -> None:
     import torch
 
     from galahstream import __version__
-    from galahstream.learn.devices import choose_device
+    from galahstream.stream.device import choose_device
 
     print(f"galahstream {__version__}, Python {platform.python_version()}, {platform.system()}")
     for package in _PACKAGES:

@@ -74,6 +74,10 @@ class OrderError(GalahStreamError, ValueError):
     """A loader state that belongs to another store, split or order."""
 
 
+class WorkerError(GalahStreamError, RuntimeError):
+    """A worker that was to make a batch is gone."""
+
+
 class TrainingDivergedError(GalahStreamError, ArithmeticError):
     """The loss of a training is no longer a finite number."""
 

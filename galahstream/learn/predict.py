@@ -12,7 +12,7 @@ import torch
 
 from galahstream.errors import CheckpointError, LabelError
 from galahstream.learn.checkpoint import Recipe
-from galahstream.learn.devices import choose_device
+from galahstream.stream.device import choose_device
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.store import Store, open_store

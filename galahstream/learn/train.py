@@ -21,7 +21,7 @@ from galahstream.errors import (
     TrainingDivergedError,
 )
 from galahstream.learn.checkpoint import Recipe, save_model
-from galahstream.learn.devices import choose_device
+from galahstream.stream.device import choose_device
 from galahstream.learn.events import EpochRecord, EventWriter
 from galahstream.learn.figures import has_matplotlib
 from galahstream.learn.metrics import LabelMetrics, label_metrics

@@ -1,17 +1,31 @@
 """A DataLoader over spectra whose order does not depend on its workers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
 from galahstream.options import check_count
 from galahstream.processes import safe_start_method
+from galahstream.store.flux import MappedFlux
+from galahstream.stream.crew import Crew
 from galahstream.stream.dataset import Item, SpectraDataset, Views
-from galahstream.stream.order import EpochOrder
+from galahstream.stream.device import batch_memory, choose_device, hand_over
+from galahstream.stream.order import WINDOW_BLOCKS, EpochOrder
+from galahstream.stream.pool import BatchPool
+from galahstream.stream.worker_processes import ProcessCrew
+
+# Rows asked of the disk ahead of the batch that needs them, for an order without blocks.
+_ROWS_AHEAD = 128
+# Batches a worker may be ahead: few, as the cache holds those that are used again at once.
+_DEPTH = 2
 
 
 class SpectraLoader(DataLoader[Item]):
@@ -27,11 +41,19 @@ class SpectraLoader(DataLoader[Item]):
     seed : int
         Of the shuffles.
     num_workers : int
-        Processes that make batches; 0 makes them where they are asked for.
-    worker_type : {"process"}
-        What the workers are.
+        Workers that make batches ahead; 0 makes them where they are asked for.
+    worker_type : {"thread", "process"}
+        Threads, or processes for transforms in pure Python, which hold the GIL.
+    shuffle_block : int, optional
+        Shuffle blocks of so many rows that lie together, and mix the rows of 32
+        blocks: for a store larger than memory on a disk that reads long runs faster.
+        :func:`galahstream.stream.order.order_quality` measures what it is worth.
     drop_last : bool
         Leave out a last batch of fewer than B stars.
+    device : str or torch.device, optional
+        Where batches go; None leaves them in plain memory.
+    memory_budget : int, optional
+        Bytes of a mapped store that may be resident; pages go back beyond them.
     sampler, batch_sampler : optional
         An order of one's own instead, as frameworks that build loaders anew hand in.
     **keywords
@@ -40,14 +62,20 @@ class SpectraLoader(DataLoader[Item]):
     Raises
     ------
     OptionError
-        For a batch size below 1, workers below 0, or an unknown kind of worker.
+        For a batch size below 1, workers below 0, an unknown kind of worker, or
+        a block larger than the split.
+    DeviceError
+        For a device that this machine does not have.
+    StorageFullError
+        If there is too little memory for the batches of so many processes.
 
     Notes
     -----
     Iterating gives (flux (B, L), labels (B, K)) float32 tensors, and counts the
-    epochs: only an iteration that ran to its end goes on to the next one.
-    Worker processes are started by forkserver or spawn, so a script needs its
-    ``if __name__ == "__main__":``.
+    epochs: only an iteration that ran to its end goes on to the next one. Workers
+    live on from epoch to epoch, until :meth:`close`. A batch is the user's: its
+    memory is used again only when no tensor sees it any more. Processes are started
+    by forkserver or spawn, so a script needs its ``if __name__ == "__main__":``.
     """
 
     def __init__(
@@ -56,9 +84,12 @@ class SpectraLoader(DataLoader[Item]):
         batch_size: int | None = 32,
         shuffle: bool = False,
         seed: int = 42,
-        num_workers: int = 0,
-        worker_type: str = "process",
+        num_workers: int = 2,
+        worker_type: str = "thread",
+        shuffle_block: int | None = None,
         drop_last: bool = False,
+        device: str | torch.device | None = None,
+        memory_budget: int | None = None,
         sampler: Sampler[int] | None = None,
         batch_sampler: Sampler[list[int]] | None = None,
         **keywords: Any,
@@ -66,14 +97,21 @@ class SpectraLoader(DataLoader[Item]):
         if batch_sampler is None:
             check_count("batch_size", batch_size, least=1)
         check_count("num_workers", num_workers, least=0)
-        if worker_type != "process":
-            msg = f"worker_type {worker_type!r} is not known; expected 'process'"
+        if memory_budget is not None:
+            check_count("memory_budget", memory_budget, least=1)
+        if worker_type not in ("thread", "process"):
+            msg = f"worker_type {worker_type!r} is not known; expected 'thread' or 'process'"
             raise OptionError(msg)
-        if num_workers > 0:
-            keywords.setdefault("persistent_workers", True)
-            keywords.setdefault("multiprocessing_context", safe_start_method())
+        self.seed = seed
+        self.shuffle = shuffle
+        self.shuffle_block = shuffle_block
+        self.worker_type = worker_type
+        self.workers = num_workers
+        self.device = choose_device(str(device)) if device is not None else torch.device("cpu")
+        self.memory_budget = memory_budget
+        self.order = EpochOrder(len(dataset), shuffle=shuffle, seed=seed, block=shuffle_block)
+        self._start_method = keywords.pop("multiprocessing_context", None) or safe_start_method()
         keywords.setdefault("collate_fn", whole_batch)
-        self.order = EpochOrder(len(dataset), shuffle=shuffle, seed=seed)
         if batch_sampler is not None:
             keywords["batch_sampler"] = batch_sampler
         else:
@@ -82,7 +120,11 @@ class SpectraLoader(DataLoader[Item]):
                 "sampler": self.order if sampler is None else sampler,
                 "drop_last": drop_last,
             }
-        super().__init__(dataset, num_workers=num_workers, **keywords)
+        super().__init__(dataset, num_workers=0, **keywords)
+        largest = batch_size if batch_sampler is None else getattr(batch_sampler, "batch_size", 1)
+        self._shape = (min(largest or 1, max(len(dataset), 1)), dataset.n_pixels)
+        self._maker = _Maker(dataset, self._pool(), self.collate_fn, memory_budget)
+        self._crew: Crew | ProcessCrew | None = None
         self._served = 0
 
     @property
@@ -91,9 +133,8 @@ class SpectraLoader(DataLoader[Item]):
         return self.order.epoch
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        batches = super().__iter__()
         self._served = self.order.served
-        for batch in batches:
+        for batch in hand_over(self._batches(), self.device):
             self._served += _rows_in(batch)
             yield batch
         self.set_epoch(self.epoch + 1)
@@ -114,7 +155,7 @@ class SpectraLoader(DataLoader[Item]):
         Raises
         ------
         OrderError
-            If store, rows, seed or shuffle are not those of the state.
+            If store, rows, seed, shuffle or block are not those of the state.
         """
         for name, value in self._identity().items():
             if state.get(name) != value:
@@ -127,10 +168,10 @@ class SpectraLoader(DataLoader[Item]):
         self.order.served = self._served = int(state["rows_served"])
 
     def close(self) -> None:
-        """End the worker processes; a later iteration starts new ones."""
-        iterator, self._iterator = self._iterator, None
-        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-            iterator._shutdown_workers()
+        """End the workers; a later iteration starts new ones."""
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            crew.close()
 
     def __enter__(self) -> "SpectraLoader":
         return self
@@ -143,6 +184,36 @@ class SpectraLoader(DataLoader[Item]):
     ) -> None:
         self.close()
 
+    def _pool(self) -> BatchPool:
+        return BatchPool(self._shape, partial(batch_memory, device=self.device))
+
+    def _batches(self) -> Iterator[Any]:
+        block = self.shuffle_block
+        rows_ahead = _ROWS_AHEAD if block is None else block * WINDOW_BLOCKS
+        asked = look_ahead(iter(self.batch_sampler), -(-rows_ahead // self._shape[0]))
+        if self.workers == 0:
+            for indices, ahead in asked:
+                yield self._maker.make(indices, ahead)
+            return
+        if self._crew is None or not self._crew.is_alive:
+            self._crew = self._new_crew()
+        crew = self._crew
+        if isinstance(crew, Crew):
+            yield from crew.run(partial(self._maker.make, *wanted) for wanted in asked)
+        else:
+            for whole in crew.run(asked):
+                yield self._maker.collated(Views(whole))
+
+    def _new_crew(self) -> Crew | ProcessCrew:
+        depth = _DEPTH * self.workers
+        if self.worker_type == "thread":
+            return Crew(self.workers, depth)
+        dataset: Any = self.dataset
+        context = self._start_method
+        if isinstance(context, str):
+            context = multiprocessing.get_context(context)
+        return ProcessCrew(dataset, self.workers, depth, self._shape, context)
+
     def _identity(self) -> dict[str, Any]:
         dataset: Any = self.dataset
         return {
@@ -151,7 +222,67 @@ class SpectraLoader(DataLoader[Item]):
             "rows": self.order.n_rows,
             "seed": self.order.seed,
             "shuffle": self.order.shuffle,
+            "shuffle_block": self.order.block,
         }
+
+
+class _Maker:
+    """Makes batches in whichever thread asks; it does not know the loader, which may go."""
+
+    def __init__(
+        self,
+        dataset: SpectraDataset,
+        pool: BatchPool,
+        collate: Callable[[Any], Any],
+        memory_budget: int | None,
+    ) -> None:
+        self._dataset, self._pool, self._collate = dataset, pool, collate
+        self._budget = memory_budget
+        self._touched = 0
+
+    def make(self, indices: Sequence[int], ahead: Sequence[int]) -> Any:
+        if len(ahead):
+            self._dataset.announce(ahead)
+        whole = self._dataset.read_batch(indices, self._pool.take(len(indices)))
+        if self._budget is not None:
+            self._let_go(len(indices))
+        if self._collate is whole_batch:
+            return whole if len(whole) > 1 else whole[0]
+        return self._collate(Views(whole))
+
+    def collated(self, items: Views) -> Any:
+        return self._collate(items)
+
+    def _let_go(self, n_rows: int) -> None:
+        flux = self._dataset.store.flux
+        self._touched += n_rows * flux.shape[1] * flux.dtype.itemsize
+        if self._touched > self._budget and isinstance(flux.reader, MappedFlux):  # type: ignore[operator]
+            flux.reader.let_go()
+            self._touched = 0
+
+
+def look_ahead(
+    batches: Iterator[Sequence[int]], span: int
+) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """Yield each batch with rows that are due `span` batches later, in rising order.
+
+    The rows of a whole span are sorted and then shared out, so that blocks which
+    a shuffle tore apart are asked of the disk in one piece.
+    """
+    current = list(islice(batches, span))
+    # The first batch is read at once; the second brings the rest of its span along.
+    late = np.sort(np.concatenate(current[1:])) if len(current) > 1 else np.empty(0, np.int64)
+    first = True
+    while current:
+        following = list(islice(batches, span))
+        coming = np.sort(np.concatenate(following)) if following else np.empty(0, np.int64)
+        share = -(-len(coming) // len(current))
+        for number, indices in enumerate(current):
+            ahead = coming[number * share : (number + 1) * share]
+            if first and number == 1:
+                ahead = np.concatenate((late, ahead))
+            yield indices, ahead
+        current, first = following, False
 
 
 def whole_batch(items: Sequence[Item]) -> Any:
