@@ -12,12 +12,12 @@ import torch
 
 from galahstream.errors import CheckpointError, LabelError
 from galahstream.learn.checkpoint import Recipe
-from galahstream.stream.device import choose_device
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.store import Store, open_store
 from galahstream.store.atomic import replacing
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 
 # Further apart than any star's zero point and step: another grid altogether.

@@ -21,7 +21,6 @@ from galahstream.errors import (
     TrainingDivergedError,
 )
 from galahstream.learn.checkpoint import Recipe, save_model
-from galahstream.stream.device import choose_device
 from galahstream.learn.events import EpochRecord, EventWriter
 from galahstream.learn.figures import has_matplotlib
 from galahstream.learn.metrics import LabelMetrics, label_metrics
@@ -33,6 +32,7 @@ from galahstream.splits import check_seed
 from galahstream.store import Store, open_store
 from galahstream.store.atomic import replacing
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.wavelength import Window

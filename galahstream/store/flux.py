@@ -57,16 +57,16 @@ class MappedFlux:
         self._mapping: mmap.mmap | None = None
         self._flat: npt.NDArray[Any] = np.empty(0, dtype=places.dtype)
         self._process = -1
-        # Offsets of rows are multiples of the item size from here on.
+        # From this byte on, rows start at multiples of the item size.
         self._first = int(places.chunk_offsets[0]) % places.dtype.itemsize
+        self._items = places.in_items(self._first)
 
     def pieces(
         self, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in the mapping itself."""
         self._file.announce(rows)
-        starts = (self._places.offsets(rows) - self._first) // self._places.dtype.itemsize
-        yield slice(0, len(rows)), self._opened(), starts
+        yield slice(0, len(rows)), self._opened(), self._items.offsets(rows)
 
     def announce(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead."""

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,22 +59,34 @@ class RowPlaces:
         n_rows, n_pixels = place.shape
         return cls(place.path, place.dtype, n_pixels, max(n_rows, 1), np.array([place.offset]))
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """Bytes of a row."""
         return self.dtype.itemsize * self.n_pixels
+
+    def in_items(self, first: int) -> "RowPlaces":
+        """Return the same places counted in items from byte `first`, instead of in bytes."""
+        chunks = (self.chunk_offsets - first) // self.dtype.itemsize
+        byte = np.dtype(np.uint8)
+        return RowPlaces(self.path, byte, self.n_pixels, self.chunk_rows, chunks)
 
     @property
     def stop(self) -> int:
         """First byte behind the last chunk."""
         return int(self.chunk_offsets.max()) + self.chunk_rows * self.row_bytes
 
+    @cached_property
+    def _one_run(self) -> int | None:
+        """The first byte, where the chunks follow one another without gaps."""
+        size = self.chunk_rows * self.row_bytes
+        return int(self.chunk_offsets[0]) if (np.diff(self.chunk_offsets) == size).all() else None
+
     def offsets(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the first byte of each of the rows."""
-        if len(self.chunk_offsets) == 1:
-            return rows * self.row_bytes + self.chunk_offsets[0]
+        if self._one_run is not None:
+            return np.asarray(rows * self.row_bytes + self._one_run)
         chunk, inside = np.divmod(rows, self.chunk_rows)
-        return self.chunk_offsets[chunk] + inside * self.row_bytes
+        return np.asarray(self.chunk_offsets[chunk] + inside * self.row_bytes)
 
 
 def array_shapes(

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import StoreFormatError
-from galahstream.store.layout import ArrayPlace, RowPlaces, array_shapes, map_array, reserve, write_all
+from galahstream.store.layout import (
+    ArrayPlace,
+    RowPlaces,
+    array_shapes,
+    map_array,
+    reserve,
+    write_all,
+)
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"

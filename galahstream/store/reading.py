@@ -86,6 +86,7 @@ class Store:
             text, f"{path}, manifest.json" if path.is_dir() else str(path)
         )
         shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
+        arrays: dict[str, npt.NDArray[Any]]
         arrays, places = engine.open_arrays(path, *shape, self.manifest.dtype)
         self._check_digests(arrays)
         self.wavelength = arrays["wavelength"]

@@ -20,6 +20,8 @@ _CAN_ASK = hasattr(os, "RWF_NOWAIT")
 _PROBES = 2
 # Announcements that follow one that found a row missing, before residency is asked again.
 _WATCHFUL = 64
+# Announcements that are taken to be of resident rows, after several that were.
+_MOST_TRUST = 15
 # Linux cuts longer requests, at a size that depends on the device.
 _REQUEST_BYTES = 512 * 1024
 
@@ -32,6 +34,7 @@ class RowFile:
         self._descriptor = -1
         self._process = -1
         self._watchful = 0
+        self._trusted = self._trust = 0
 
     def descriptor(self) -> int:
         """Return the open file."""
@@ -47,15 +50,19 @@ class RowFile:
         """Have the system read rows ahead, where they are not in memory already.
 
         Asking for each row costs a seventh of what transforming it does, so that
-        some rows are looked up first; nothing happens where the system lacks
-        ``posix_fadvise``.
+        some rows are looked up first, and ever more seldom as long as they are
+        there. Nothing happens where the system lacks ``posix_fadvise``.
         """
+        if self._trusted > 0:
+            self._trusted -= 1
+            return
         if not _CAN_ADVISE or len(rows) == 0:
             return
         if self._watchful == 0:
             if self._seems_resident(rows):
+                self._trusted = self._trust = min(2 * self._trust + 1, _MOST_TRUST)
                 return
-            self._watchful = _WATCHFUL
+            self._watchful, self._trust = _WATCHFUL, 0
         self._watchful = max(self._watchful - 1, 0)
         descriptor = self.descriptor()
         for first, size in self._runs(rows):

@@ -14,14 +14,15 @@ _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    options = {"nogil": True, "error_model": "numpy", "fastmath": _FLAGS}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FLAGS}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        compiled: Callable[..., None] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no place where a cache can be written
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(**options)(function)
+    return compiled
 
 
-@numba.njit(inline="always", nogil=True, error_model="numpy", fastmath=_FLAGS)  # type: ignore[untyped-decorator]
+@numba.njit(inline="always", nogil=True, error_model="numpy", fastmath=_FLAGS)
 def _log(x: Any) -> Any:
     """Return the natural logarithm of a normal float32 above 0, within 1.3e-7 of max(1, |log|).
 

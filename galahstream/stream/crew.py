@@ -78,7 +78,8 @@ class Crew:
                 task.done.acquire()
                 if task.error is not None:
                     raise _named(task.error, number)
-                result, task = task.result, None
+                result = task.result
+                del task
                 for following, make in itertools.islice(coming, 1):
                     pending.append((following, self._start(make)))
                 yield result

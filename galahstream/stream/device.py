@@ -39,7 +39,7 @@ def batch_memory(shape: tuple[int, int], device: torch.device) -> npt.NDArray[np
     """Return memory for the flux of a batch: pinned for cuda, plain for all others."""
     if device.type == "cuda":
         pinned = torch.empty(shape, dtype=torch.float32, pin_memory=True)
-        return pinned.numpy()  # type: ignore[no-any-return]
+        return pinned.numpy()
     return np.empty(shape, dtype=np.float32)
 
 
@@ -66,7 +66,7 @@ def _moved(batch: Any, device: torch.device, *, non_blocking: bool = False) -> A
 
 
 def _one_ahead(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    side = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     waiting: tuple[Any, Any, Any] | None = None
     for source in batches:
         with torch.cuda.stream(side):

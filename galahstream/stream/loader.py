@@ -1,15 +1,15 @@
 """A DataLoader over spectra whose order does not depend on its workers."""
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
 from galahstream.options import check_count
@@ -20,12 +20,16 @@ from galahstream.stream.dataset import Item, SpectraDataset, Views
 from galahstream.stream.device import batch_memory, choose_device, hand_over
 from galahstream.stream.order import WINDOW_BLOCKS, EpochOrder
 from galahstream.stream.pool import BatchPool
+from galahstream.stream.transforms import LogFlux
 from galahstream.stream.worker_processes import ProcessCrew
+
+_Indices: TypeAlias = npt.NDArray[np.int64]
+_NOTHING: _Indices = np.empty(0, dtype=np.int64)
 
 # Rows asked of the disk ahead of the batch that needs them, for an order without blocks.
 _ROWS_AHEAD = 128
-# Batches a worker may be ahead: few, as the cache holds those that are used again at once.
-_DEPTH = 2
+# Small batches are made several at a time: handing one over costs as much as a row or two.
+_GROUP_BYTES = 4 * 1024 * 1024
 
 
 class SpectraLoader(DataLoader[Item]):
@@ -122,8 +126,12 @@ class SpectraLoader(DataLoader[Item]):
             }
         super().__init__(dataset, num_workers=0, **keywords)
         largest = batch_size if batch_sampler is None else getattr(batch_sampler, "batch_size", 1)
-        self._shape = (min(largest or 1, max(len(dataset), 1)), dataset.n_pixels)
-        self._maker = _Maker(dataset, self._pool(), self.collate_fn, memory_budget)
+        rows = min(largest or 1, max(len(dataset), 1))
+        self._group = 1
+        if self._knows_order and isinstance(dataset.transform, LogFlux | None):
+            self._group = max(_GROUP_BYTES // (4 * rows * dataset.n_pixels), 1)
+        self._shape = (rows * self._group, dataset.n_pixels)
+        self._maker = _Maker(dataset, self._pool(), self._knows_order, memory_budget)
         self._crew: Crew | ProcessCrew | None = None
         self._served = 0
 
@@ -188,24 +196,59 @@ class SpectraLoader(DataLoader[Item]):
         return BatchPool(self._shape, partial(batch_memory, device=self.device))
 
     def _batches(self) -> Iterator[Any]:
-        block = self.shuffle_block
-        rows_ahead = _ROWS_AHEAD if block is None else block * WINDOW_BLOCKS
-        asked = look_ahead(iter(self.batch_sampler), -(-rows_ahead // self._shape[0]))
+        for group in self._groups():
+            if self._group == 1:
+                yield self._collated(group)
+            else:
+                parts = [torch.split(tensor, self.batch_size) for tensor in group]
+                del group
+                for batch in zip(*parts, strict=True):
+                    yield self._collated(batch)
+
+    def _collated(self, whole: tuple[torch.Tensor, ...]) -> Any:
+        if self.collate_fn is whole_batch:
+            return whole if len(whole) > 1 else whole[0]
+        return self.collate_fn(Views(whole))
+
+    def _groups(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        asked = self._asked()
         if self.workers == 0:
-            for indices, ahead in asked:
-                yield self._maker.make(indices, ahead)
-            return
+            return (self._maker.make(*wanted) for wanted in asked)
         if self._crew is None or not self._crew.is_alive:
             self._crew = self._new_crew()
-        crew = self._crew
-        if isinstance(crew, Crew):
-            yield from crew.run(partial(self._maker.make, *wanted) for wanted in asked)
-        else:
-            for whole in crew.run(asked):
-                yield self._maker.collated(Views(whole))
+        if isinstance(self._crew, Crew):
+            return self._crew.run(partial(self._maker.make, *wanted) for wanted in asked)
+        return self._crew.run(asked)
+
+    @property
+    def _knows_order(self) -> bool:
+        """Whether the batches are slices of the loader's own order."""
+        return self.sampler is self.order and type(self.batch_sampler) is BatchSampler
+
+    def _asked(self) -> Iterator[tuple[_Indices, _Indices]]:
+        """Yield the items of each group of batches, and those that the disk is asked for ahead."""
+        if not self._knows_order:
+            batches: Any = self.batch_sampler
+            for indices in batches:
+                yield np.asarray(indices, dtype=np.int64), _NOTHING
+            return
+        # Slices of an array: lists of numbers cost as much as the rest of the loop.
+        order = self.order.rows()[self.order.served :]
+        size = self.batch_size
+        assert size is not None
+        stop = len(order) - len(order) % size if self.drop_last else len(order)
+        ahead, distance = order, _ROWS_AHEAD
+        if self.shuffle_block is not None:
+            distance = WINDOW_BLOCKS * self.shuffle_block
+            ahead = sorted_in_spans(order, distance)
+        size *= self._group
+        for start in range(0, stop, size):
+            # The first group asks for all that lies before the place where the second goes on.
+            begin = start + distance if start else 0
+            yield order[start : min(start + size, stop)], ahead[begin : start + distance + size]
 
     def _new_crew(self) -> Crew | ProcessCrew:
-        depth = _DEPTH * self.workers
+        depth = self.workers + 1  # few: the cache then holds the memory that is used again
         if self.worker_type == "thread":
             return Crew(self.workers, depth)
         dataset: Any = self.dataset
@@ -230,59 +273,35 @@ class _Maker:
     """Makes batches in whichever thread asks; it does not know the loader, which may go."""
 
     def __init__(
-        self,
-        dataset: SpectraDataset,
-        pool: BatchPool,
-        collate: Callable[[Any], Any],
-        memory_budget: int | None,
+        self, dataset: SpectraDataset, pool: BatchPool, is_checked: bool, memory_budget: int | None
     ) -> None:
-        self._dataset, self._pool, self._collate = dataset, pool, collate
+        self._dataset, self._pool = dataset, pool
+        self._read = dataset.read_known if is_checked else dataset.read_batch
         self._budget = memory_budget
         self._touched = 0
 
-    def make(self, indices: Sequence[int], ahead: Sequence[int]) -> Any:
+    def make(self, indices: _Indices, ahead: _Indices) -> tuple[torch.Tensor, ...]:
         if len(ahead):
             self._dataset.announce(ahead)
-        whole = self._dataset.read_batch(indices, self._pool.take(len(indices)))
+        whole = self._read(indices, self._pool.take(len(indices)))
         if self._budget is not None:
-            self._let_go(len(indices))
-        if self._collate is whole_batch:
-            return whole if len(whole) > 1 else whole[0]
-        return self._collate(Views(whole))
+            self._let_go(len(indices), self._budget)
+        return whole
 
-    def collated(self, items: Views) -> Any:
-        return self._collate(items)
-
-    def _let_go(self, n_rows: int) -> None:
+    def _let_go(self, n_rows: int, budget: int) -> None:
         flux = self._dataset.store.flux
         self._touched += n_rows * flux.shape[1] * flux.dtype.itemsize
-        if self._touched > self._budget and isinstance(flux.reader, MappedFlux):  # type: ignore[operator]
+        if self._touched > budget and isinstance(flux.reader, MappedFlux):
             flux.reader.let_go()
             self._touched = 0
 
 
-def look_ahead(
-    batches: Iterator[Sequence[int]], span: int
-) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-    """Yield each batch with rows that are due `span` batches later, in rising order.
-
-    The rows of a whole span are sorted and then shared out, so that blocks which
-    a shuffle tore apart are asked of the disk in one piece.
-    """
-    current = list(islice(batches, span))
-    # The first batch is read at once; the second brings the rest of its span along.
-    late = np.sort(np.concatenate(current[1:])) if len(current) > 1 else np.empty(0, np.int64)
-    first = True
-    while current:
-        following = list(islice(batches, span))
-        coming = np.sort(np.concatenate(following)) if following else np.empty(0, np.int64)
-        share = -(-len(coming) // len(current))
-        for number, indices in enumerate(current):
-            ahead = coming[number * share : (number + 1) * share]
-            if first and number == 1:
-                ahead = np.concatenate((late, ahead))
-            yield indices, ahead
-        current, first = following, False
+def sorted_in_spans(order: _Indices, span: int) -> _Indices:
+    """Return an order with each `span` of it sorted: blocks that were mixed are whole again."""
+    whole = len(order) - len(order) % span
+    return np.concatenate(
+        (np.sort(order[:whole].reshape(-1, span), axis=1).reshape(-1), np.sort(order[whole:]))
+    )
 
 
 def whole_batch(items: Sequence[Item]) -> Any:

@@ -15,6 +15,7 @@ array([[6000.]])
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,6 +52,11 @@ class LogFlux:
                     f"float32 holds in full, {limits.tiny:.2g} to {limits.max:.2g}"
                 )
                 raise OptionError(msg)
+
+    @cached_property
+    def limits(self) -> tuple[np.float32, np.float32]:
+        """Floor and fill as the kernels take them."""
+        return np.float32(self.floor), np.float32(self.fill)
 
     def __call__(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the logarithm of flux of shape (..., L) as a new float32 array."""

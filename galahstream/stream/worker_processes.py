@@ -6,7 +6,7 @@ import signal
 import tempfile
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -20,11 +20,15 @@ import psutil
 import torch
 
 from galahstream.errors import StorageFullError, WorkerError
+from galahstream.store.row_file import advise
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.pool import BatchPool
 
-_Indices: TypeAlias = Sequence[int]
+_Indices: TypeAlias = npt.NDArray[np.int64]
 _Array: TypeAlias = npt.NDArray[np.float32]
+
+# Parts that a process keeps mapped: mapping one anew costs a page fault for each 4 KiB.
+_MAPPED_PARTS = 32
 
 
 class SharedSlots:
@@ -35,39 +39,51 @@ class SharedSlots:
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        bytes_needed = 4 * shape[0] * shape[1]
-        self.slot_bytes = -(-bytes_needed // mmap.ALLOCATIONGRANULARITY)
-        self.slot_bytes *= mmap.ALLOCATIONGRANULARITY
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("galahstream")
             self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
-            weakref.finalize(self, os.close, descriptor)
         else:
             descriptor, self.path = tempfile.mkstemp(prefix="galahstream-")
-            weakref.finalize(self, os.close, descriptor)
             weakref.finalize(self, os.unlink, self.path)
+        weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         self._offsets: dict[int, int] = {}
         self._size = 0
-        self.pool = BatchPool(shape, self._grow)
+        self.pool = BatchPool(shape, self._grow, _give_back)
 
     def offset(self, array: _Array) -> int:
         """Return where in the file an array of the pool begins."""
-        return self._offsets[array.__array_interface__["data"][0]]
+        return self._offsets[_address(array)]
 
     def _grow(self, shape: tuple[int, int]) -> _Array:
-        offset, self._size = self._size, self._size + self.slot_bytes
+        offset, self._size = self._size, self._size + slot_bytes(shape)
         os.ftruncate(self._descriptor, self._size)
-        array = map_slot(self._descriptor, self.slot_bytes, offset, shape)
-        self._offsets[array.__array_interface__["data"][0]] = offset
+        array = map_slot(self._descriptor, offset, shape)
+        self._offsets[_address(array)] = offset
         return array
 
 
-def map_slot(descriptor: int, size: int, offset: int, shape: tuple[int, int]) -> _Array:
+def slot_bytes(shape: tuple[int, int]) -> int:
+    """Return the bytes of a part that holds float32 of a shape."""
+    return -(-4 * shape[0] * shape[1] // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+
+
+def map_slot(descriptor: int, offset: int, shape: tuple[int, int]) -> _Array:
     """Return a part of a shared file as an array."""
-    part = mmap.mmap(descriptor, size, offset=offset)
-    count = shape[0] * shape[1]
-    return np.frombuffer(part, dtype=np.float32, count=count).reshape(shape)
+    part = mmap.mmap(descriptor, slot_bytes(shape), offset=offset)
+    return np.frombuffer(part, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape)
+
+
+def _address(array: _Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _give_back(array: _Array) -> None:
+    """Take the memory of a part out of its file, which stays as long as it was."""
+    part: Any = array.base if array.base is not None else array
+    while isinstance(part, np.ndarray):
+        part = part.base
+    advise(part, "MADV_REMOVE")
 
 
 class ProcessCrew:
@@ -102,7 +118,7 @@ class ProcessCrew:
     ) -> None:
         self._depth = depth
         self._slots = SharedSlots(shape)
-        needed = (depth + 2) * self._slots.slot_bytes
+        needed = (depth + 2) * slot_bytes(shape)
         free = psutil.virtual_memory().available
         if needed > free:
             msg = (
@@ -111,9 +127,7 @@ class ProcessCrew:
                 f"fewer workers or a smaller batch"
             )
             raise StorageFullError(msg)
-        self._executor = ProcessPoolExecutor(
-            size, context, _begin, (dataset, self._slots.path, self._slots.slot_bytes, shape)
-        )
+        self._executor = ProcessPoolExecutor(size, context, _begin, (dataset, self._slots.path))
 
     def run(self, asked: Iterable[tuple[_Indices, _Indices]]) -> Iterator[tuple[Any, ...]]:
         """Yield the tensors of each batch asked for, (indices, indices to announce), in order.
@@ -186,36 +200,36 @@ def _lost(number: int) -> WorkerError:
 class _Worker:
     """What a worker process works with."""
 
-    def __init__(
-        self, dataset: SpectraDataset, path: str, slot_bytes: int, shape: tuple[int, int]
-    ) -> None:
-        self._dataset, self._slot_bytes, self._shape = dataset, slot_bytes, shape
+    def __init__(self, dataset: SpectraDataset, path: str) -> None:
+        self._dataset = dataset
         self._descriptor = os.open(path, os.O_RDWR)
-        self._arrays: dict[int, _Array] = {}
+        self._parts: dict[tuple[int, int], _Array] = {}
 
     def make(self, indices: _Indices, ahead: _Indices, offset: int) -> list[npt.NDArray[Any]]:
-        if offset not in self._arrays:
-            self._arrays[offset] = map_slot(
-                self._descriptor, self._slot_bytes, offset, self._shape
-            )
         self._dataset.announce(ahead)
-        out = self._arrays[offset][: len(indices)]
+        out = self._part(offset, len(indices))
         flux, *rest = (tensor.numpy() for tensor in self._dataset.read_batch(indices, out))
-        if flux.ctypes.data != out.ctypes.data:  # a transform that made an array of its own
+        if _address(flux) != _address(out):  # a transform that made an array of its own
             out[:] = flux
         return rest
+
+    def _part(self, offset: int, n_rows: int) -> _Array:
+        if (offset, n_rows) not in self._parts:
+            if len(self._parts) == _MAPPED_PARTS:
+                del self._parts[next(iter(self._parts))]
+            shape = (n_rows, self._dataset.n_pixels)
+            self._parts[offset, n_rows] = map_slot(self._descriptor, offset, shape)
+        return self._parts[offset, n_rows]
 
 
 _worker: _Worker | None = None
 
 
-def _begin(
-    dataset: SpectraDataset, path: str, slot_bytes: int, shape: tuple[int, int]
-) -> None:
-    global _worker  # noqa: PLW0603  one a process, as its initializer can leave nothing else
+def _begin(dataset: SpectraDataset, path: str) -> None:
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     torch.set_num_threads(1)
-    _worker = _Worker(dataset, path, slot_bytes, shape)
+    _worker = _Worker(dataset, path)
 
 
 def _make(indices: _Indices, ahead: _Indices, offset: int) -> list[npt.NDArray[Any]]:
