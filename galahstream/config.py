@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("torch", "numpy", "h5py", "tensorboard", "xxhash", "astropy", "matplotlib")
+_PACKAGES = ("torch", "numpy", "h5py", "tensorboard", "xxhash", "numba", "astropy", "matplotlib")
 
 
 def show_config() -> None:
@@ -13,6 +13,7 @@ def show_config() -> None:
 
     from galahstream import __version__
     from galahstream.stream.device import choose_device
+    from galahstream.stream.kernels import best_kernels
 
     print(f"galahstream {__version__}, Python {platform.python_version()}, {platform.system()}")
     for package in _PACKAGES:
@@ -22,4 +23,4 @@ def show_config() -> None:
             print(f"{package} not installed")
     print(f"cores {os.cpu_count()}, torch threads {torch.get_num_threads()}")
     print(f"device {choose_device()}")
-    print("kernels numpy")
+    print(f"kernels {best_kernels().name}")

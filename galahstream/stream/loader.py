@@ -196,11 +196,12 @@ class SpectraLoader(DataLoader[Item]):
         return BatchPool(self._shape, partial(batch_memory, device=self.device))
 
     def _batches(self) -> Iterator[Any]:
+        size = self.batch_size
         for group in self._groups():
-            if self._group == 1:
+            if self._group == 1 or size is None:
                 yield self._collated(group)
             else:
-                parts = [torch.split(tensor, self.batch_size) for tensor in group]
+                parts = [torch.split(tensor, size) for tensor in group]
                 del group
                 for batch in zip(*parts, strict=True):
                     yield self._collated(batch)
