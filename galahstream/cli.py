@@ -68,6 +68,7 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
         options.dest,
         format=options.format,
         dtype=options.dtype,
+        flux_range=options.flux_range,
         compression=options.compression,
         chunk_rows=options.chunk_rows,
         labels=options.labels,
@@ -76,6 +77,8 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
         split=options.split,
         seed=options.seed,
         on_bad=options.on_bad,
+        in_place=options.in_place,
+        jobs=options.jobs,
         overwrite=options.overwrite,
     ) as store:
         return _described(store)
@@ -96,11 +99,20 @@ def _described(store: Any) -> dict[str, Any]:
     odd = ", ".join(f"{count:,} {name}" for name, count in info["odd_pixels"].items())
     lines = [
         f"{info['path']}: {info['stars']:,} stars of {info['pixels']:,} pixels, {info['format']} "
-        f"{info['dtype']}, {info['bytes'] / 1e6:,.1f} MB, read {info['reading']}",
+        f"{info['dtype']}, {info['bytes'] / 1e6:,.1f} MB",
+        f"read        {info['reading']}: {info['reading_because']}",
         f"wavelength  {info['wavelength']}{covered}",
         f"split       {split} (seed {info['split_seed']})",
         f"odd pixels  {odd}",
     ]
+    code = info["code"]
+    if code is not None:
+        lines.append(
+            f"16-bit code flux = {code['zero']:g} + {code['scale']:g} x code, off by at most "
+            f"{code['largest_error']:.2g}; {code['clipped']:,} pixels clipped"
+        )
+    if info["row_order"] == "source":
+        lines.append("rows        in the source's order: flux.npy is the source's own file")
     if not info["labels"]:
         lines.append("labels      none: this store can be predicted for, not trained on")
     for name, column in info["labels"].items():
@@ -158,6 +170,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         window=_window(options.window),
         missing=options.missing,
         num_workers=options.workers,
+        shuffle_block=options.shuffle_block,
         report=lambda line: print(line, file=sys.stderr),
     )
     lines = [
@@ -242,6 +255,12 @@ def three_parts(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
+def low_and_high(text: str) -> tuple[float, float]:
+    """Read ``-0.5,2.8``; argparse names this function when it cannot."""
+    low, high = text.split(",")
+    return float(low), float(high)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galahstream",
@@ -287,7 +306,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     convert.add_argument("dest", type=Path, metavar="DEST")
     convert.add_argument("--format", default="npy", help="npy or hdf5 (npy)")
-    convert.add_argument("--dtype", default="float32", help="float32")
+    convert.add_argument("--dtype", default="float32", help="float32 or uint16 (float32)")
+    convert.add_argument(
+        "--flux-range",
+        type=low_and_high,
+        help="flux that uint16 holds, as in --flux-range=-1,4 (-0.5,2.7767)",
+    )
     convert.add_argument("--compression", help="gzip or lzf, for hdf5 (none)")
     convert.add_argument("--chunk-rows", type=int, default=1, help="rows a chunk, for hdf5 (1)")
     convert.add_argument(
@@ -300,6 +324,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--seed", type=int, default=42, help="of the split (42)")
     convert.add_argument("--on-bad", default="refuse", help="refuse or skip spectra without flux")
+    convert.add_argument(
+        "--in-place", action="store_true", help="link the source's .npy file instead of copying it"
+    )
+    convert.add_argument("--jobs", type=int, help="threads (one a core)")
     convert.add_argument("--overwrite", action="store_true", help="replace DEST when it is there")
 
     info = command("info", _info, "tell what a store holds", "galahstream info store")
@@ -327,7 +355,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--labels", type=_names, help="what to learn (teff,logg,fe_h)")
     train.add_argument("--window", help="a camera, or Å as in 6550:6580")
     train.add_argument("--missing", default="refuse", help="refuse or drop stars without a label")
-    train.add_argument("--workers", type=int, default=0, help="loader processes (0)")
+    train.add_argument("--workers", type=int, default=2, help="loader threads (2)")
+    train.add_argument(
+        "--shuffle-block", type=int, help="shuffle blocks of so many stars (none: every star)"
+    )
     train.add_argument("--out", type=Path, default=Path("runs/first"), help="(runs/first)")
 
     evaluate = command(

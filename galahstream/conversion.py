@@ -9,16 +9,16 @@ Examples
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
 from galahstream.errors import BadSpectraError, LabelError, OptionError
 from galahstream.options import check_count
+from galahstream.sources.arrays import NpyPairSource
 from galahstream.sources.base import LeftOut, Source
 from galahstream.sources.labels import LabelChoice
 from galahstream.sources.npy_file import NpyFile
@@ -26,14 +26,22 @@ from galahstream.sources.opening import PathLike, open_source
 from galahstream.splits import split_rows
 from galahstream.store import Store, hdf5, npy, open_store
 from galahstream.store.atomic import check_destination, publishing
-from galahstream.store.digest import array_digest, row_digests
-from galahstream.store.layout import ArrayPlace, FluxWriter, PlacedFluxWriter, write_array
-from galahstream.store.manifest import LabelColumn, Manifest, OddPixels
+from galahstream.store.codec import DEFAULT_RANGE, NO_VALUE, Codec
+from galahstream.store.digest import array_digest
+from galahstream.store.layout import (
+    FLUX_DTYPES,
+    ArrayPlace,
+    FluxWriter,
+    LinkedFlux,
+    PlacedFluxWriter,
+    write_array,
+)
+from galahstream.store.manifest import FluxCode, LabelColumn, Manifest, OddPixels
+from galahstream.transfer import Written, rows_without_flux, write_flux
 from galahstream.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 
 FORMATS = ("npy", "hdf5")
-DTYPES = ("float32",)
-_BLOCK_BYTES = 32 * 1024 * 1024
+DTYPES = tuple(FLUX_DTYPES)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ def convert(
     *,
     format: str = "npy",
     dtype: str = "float32",
+    flux_range: tuple[float, float] | None = None,
     compression: str | None = None,
     chunk_rows: int = 1,
     labels: LabelChoice = None,
@@ -63,6 +72,8 @@ def convert(
     split: Sequence[float] = (0.70, 0.15, 0.15),
     seed: int = 42,
     on_bad: str = "refuse",
+    in_place: bool = False,
+    jobs: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Store:
@@ -75,8 +86,12 @@ def convert(
     dest : path-like
         The store to make: a folder for ``"npy"``, a file for ``"hdf5"``.
     format : {"npy", "hdf5"}
-    dtype : {"float32"}
-        How flux is stored.
+    dtype : {"float32", "uint16"}
+        How flux is stored: as it is, or in 16 bits: half the bytes, in equal steps
+        over `flux_range`, of 5e-5 by default; ``store.info()["code"]`` tells the error.
+    flux_range : (float, float), optional
+        For ``"uint16"``: the lowest and the highest flux; (-0.5, 2.7767) if not given.
+        Pixels outside are clipped and counted; more than 0.1 % of them are refused.
     compression : {"gzip", "lzf"}, optional
         For ``"hdf5"``: smaller, and read through h5py instead of a mapping.
     chunk_rows : int
@@ -96,6 +111,12 @@ def convert(
         What to do with spectra without any usable pixel (all zero or not
         finite) and with stars whose files do not fit. Those left out stand in
         ``store.manifest.left_out``.
+    in_place : bool
+        Make the store around the source's .npy file without copying it: both names
+        are then links to one file, whose rows keep their order. It must hold
+        C-ordered little-endian float32 on the same file system.
+    jobs : int, optional
+        Threads that encode, hash and write; one a core if not given.
     overwrite : bool
         Replace a store that is there, once the new one is complete.
     progress : bool
@@ -111,14 +132,18 @@ def convert(
         For input that cannot be converted; nothing is left at the destination.
     """
     destination = Path(dest)
-    _check_options(format, dtype, compression, chunk_rows, on_bad)
+    _check_options(format, dtype, flux_range, compression, chunk_rows, on_bad, jobs)
     check_destination(destination, overwrite=overwrite)
     opened = open_source(source, labels, on_bad)
-    bad = _bad_rows(opened, progress) if on_bad == "skip" else np.zeros(len(opened), dtype=bool)
-    plan = _plan(opened, bad, wavelength, groups, split, seed)
+    linked = _linkable(opened, format, dtype, on_bad) if in_place else None
+    codec = Codec.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
+    bad = np.zeros(len(opened), dtype=bool)
+    if on_bad == "skip":
+        bad = rows_without_flux(opened, jobs, progress)
+    plan = _plan(opened, bad, wavelength, groups, split, seed, dtype, linked is not None)
     with publishing(destination, overwrite=overwrite) as path:
         if format == "npy":
-            places = npy.lay_out(path, *_shape(plan))
+            places = npy.lay_out(path, *_shape(plan), linked_flux=linked)
         else:
             places = hdf5.lay_out(
                 path,
@@ -127,22 +152,31 @@ def convert(
                 compression=compression,
                 manifest_bytes=len(plan.manifest.to_json().encode()) + 4096,
             )
-        writer: FluxWriter = (
-            PlacedFluxWriter(places["flux"])
-            if "flux" in places
-            else hdf5.CompressedFluxWriter(path, chunk_rows, opened.n_pixels)
-        )
+        writer: FluxWriter
+        if linked is not None:
+            writer = LinkedFlux()
+        elif "flux" in places:
+            writer = PlacedFluxWriter(places["flux"])
+        else:
+            writer = hdf5.CompressedFluxWriter(path, chunk_rows, opened.n_pixels, dtype)
+            jobs = 1  # HDF5 lets one thread in at a time, and a chunk is written once in order
         try:
-            digests, odd_pixels = _write_flux(opened, plan, writer, progress)
+            digests, written = write_flux(opened, plan.stored_row, writer, codec, jobs, progress)
         finally:
             writer.close()
-        text = _write_arrays(plan, places, digests, odd_pixels)
+        text = _write_arrays(plan, places, digests, written, codec)
         (npy if format == "npy" else hdf5).write_manifest(path, text)
     return open_store(destination)
 
 
 def _check_options(
-    format: str, dtype: str, compression: str | None, chunk_rows: int, on_bad: str
+    format: str,
+    dtype: str,
+    flux_range: tuple[float, float] | None,
+    compression: str | None,
+    chunk_rows: int,
+    on_bad: str,
+    jobs: int | None,
 ) -> None:
     for name, value, allowed in (
         ("format", format, FORMATS),
@@ -154,6 +188,11 @@ def _check_options(
             raise OptionError(msg)
     hdf5.check_compression(compression)
     check_count("chunk_rows", chunk_rows, least=1)
+    if jobs is not None:
+        check_count("jobs", jobs, least=1)
+    if flux_range is not None and dtype != "uint16":
+        msg = f"flux_range is for 16-bit stores, and dtype is {dtype!r}; give dtype='uint16'"
+        raise OptionError(msg + " (--dtype uint16)")
     if format == "npy" and (compression is not None or chunk_rows != 1):
         msg = "compression and chunk_rows are for HDF5 stores; give format='hdf5' (--format hdf5)"
         raise OptionError(msg)
@@ -163,31 +202,18 @@ def _shape(plan: _Plan) -> tuple[int, int, int, str]:
     return len(plan.ids), len(plan.wavelength), plan.labels.shape[1], plan.manifest.dtype
 
 
-def flux_blocks(
-    source: Source, block_bytes: int, doing: str, progress: bool
-) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Yield first source row and flux of each block, and move a progress bar on."""
-    block_rows = max(block_bytes // (4 * source.n_pixels), 1)
-    first_row = 0
-    with tqdm(
-        total=len(source), desc=doing, unit=" stars", delay=1, disable=None if progress else True
-    ) as bar:
-        for flux in source.iter_blocks(block_rows):
-            yield first_row, flux
-            first_row += len(flux)
-            bar.update(len(flux))
-
-
-def _without_flux(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    usable: npt.NDArray[np.bool_] = (np.isfinite(flux) & (flux != 0)).any(axis=1)
-    return ~usable
-
-
-def _bad_rows(source: Source, progress: bool) -> npt.NDArray[np.bool_]:
-    # The split depends on which stars remain, so they are known before any is written.
-    return np.concatenate(
-        [_without_flux(flux) for _, flux in flux_blocks(source, _BLOCK_BYTES, "checking", progress)]
-    )
+def _linkable(source: Source, format: str, dtype: str, on_bad: str) -> Path:
+    """Return the file that a store can be made around, after checking that it can."""
+    if format != "npy" or dtype != "float32" or on_bad != "refuse":
+        msg = (
+            f"in_place cannot be used with format={format!r}, dtype={dtype!r}, on_bad={on_bad!r}: "
+            f"it keeps the source's file as it is, in an npy store of float32 with all its rows"
+        )
+        raise OptionError(msg)
+    if not isinstance(source, NpyPairSource):
+        msg = f"{source.name}: in_place needs spectra in a .npy file; convert without it"
+        raise OptionError(msg)
+    return source.flux_file.linkable()
 
 
 def _plan(
@@ -197,6 +223,8 @@ def _plan(
     groups: str | None,
     split: Sequence[float],
     seed: int,
+    dtype: str,
+    keeps_order: bool,
 ) -> _Plan:
     kept = np.flatnonzero(~bad)
     if len(kept) == 0:
@@ -211,7 +239,7 @@ def _plan(
         _group_values(source, labels, source.ids[kept], groups),
         allow_empty=not source.label_names,
     )
-    order = np.argsort(part, kind="stable")
+    order = np.arange(len(kept)) if keeps_order else np.argsort(part, kind="stable")
     stored_row = np.full(len(source), -1, dtype=np.int64)
     stored_row[kept[order]] = np.arange(len(kept))
     n_train, n_val, n_test = (int(count) for count in np.bincount(part, minlength=3))
@@ -225,9 +253,9 @@ def _plan(
     manifest = Manifest(
         n_stars=len(kept),
         n_pixels=source.n_pixels,
-        dtype="float32",
+        dtype=dtype,
         wavelength=grid_kind,
-        labels=_label_columns(source, labels[order], n_train),
+        labels=_label_columns(source, labels, part == 0),
         split=(float(split[0]), float(split[1]), float(split[2])),
         split_sizes=(n_train, n_val, n_test),
         split_seed=int(seed),
@@ -235,6 +263,8 @@ def _plan(
         odd_pixels=OddPixels(),
         left_out=tuple((star.star_id, star.reason) for star in left_out),
         digests={},
+        code=_code(Codec(1, 0), Written()) if dtype == "uint16" else None,
+        row_order="source" if keeps_order else "split",
     )
     return _Plan(
         manifest, labels[order], grid, source.ids[kept][order], kept[order], part[order], stored_row
@@ -283,12 +313,12 @@ def _group_values(
 
 
 def _label_columns(
-    source: Source, labels: npt.NDArray[np.float64], n_train: int
+    source: Source, labels: npt.NDArray[np.float64], is_train: npt.NDArray[np.bool_]
 ) -> tuple[LabelColumn, ...]:
     columns = []
     for name, unit, values in zip(source.label_names, source.label_units, labels.T, strict=True):
         finite = values[np.isfinite(values)]
-        train = values[:n_train][np.isfinite(values[:n_train])]
+        train = values[is_train & np.isfinite(values)]
         columns.append(
             LabelColumn(
                 name=name,
@@ -305,59 +335,12 @@ def _label_columns(
     return tuple(columns)
 
 
-def _write_flux(
-    source: Source, plan: _Plan, writer: FluxWriter, progress: bool
-) -> tuple[npt.NDArray[np.uint64], OddPixels]:
-    digests = np.zeros(len(plan.ids), dtype=np.uint64)
-    odd_pixels = OddPixels()
-    n_read = 0
-    for first_row, flux in flux_blocks(source, _BLOCK_BYTES, "converting", progress):
-        n_read += len(flux)
-        rows = plan.stored_row[first_row : first_row + len(flux)]
-        _refuse_bad(source, first_row, rows, flux)
-        # Within a block the rows of one part of the split lie one after another.
-        order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
-            if len(run):
-                stored = np.ascontiguousarray(flux[run], dtype="<f4")
-                writer.write(int(rows[run[0]]), stored)
-                digests[rows[run]] = row_digests(stored)
-                odd_pixels += _odd_pixels(stored)
-    if n_read != len(source):
-        msg = f"{source.name}: {n_read} of {len(source)} spectra could be read; check the source"
-        raise BadSpectraError(msg)
-    return digests, odd_pixels
-
-
-def _refuse_bad(
-    source: Source, first_row: int, rows: npt.NDArray[np.int64], flux: npt.NDArray[np.float32]
-) -> None:
-    bad = np.flatnonzero(_without_flux(flux) & (rows >= 0))
-    if len(bad):
-        row = first_row + int(bad[0])
-        msg = (
-            f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
-            f"pixel, all are zero or not finite; leave such stars out with on_bad='skip' "
-            f"(--on-bad skip)"
-        )
-        raise BadSpectraError(msg)
-
-
-def _odd_pixels(flux: npt.NDArray[np.float32]) -> OddPixels:
-    n_nan = int(np.count_nonzero(np.isnan(flux)))
-    return OddPixels(
-        nan=n_nan,
-        infinite=flux.size - int(np.count_nonzero(np.isfinite(flux))) - n_nan,
-        negative=int(np.count_nonzero(flux < 0)),
-        zero=flux.size - int(np.count_nonzero(flux)),
-    )
-
-
 def _write_arrays(
     plan: _Plan,
     places: dict[str, ArrayPlace],
     digests: npt.NDArray[np.uint64],
-    odd_pixels: OddPixels,
+    written: Written,
+    codec: Codec | None,
 ) -> str:
     """Write everything but the flux, and return the text of the manifest."""
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -374,4 +357,13 @@ def _write_arrays(
         name: array_digest(array.astype(places[name].dtype, copy=False))
         for name, array in arrays.items()
     }
-    return replace(plan.manifest, odd_pixels=odd_pixels, digests=found).to_json()
+    return replace(
+        plan.manifest,
+        odd_pixels=written.odd_pixels,
+        digests=found,
+        code=None if codec is None else _code(codec, written),
+    ).to_json()
+
+
+def _code(codec: Codec, written: Written) -> FluxCode:
+    return FluxCode(codec.scale, codec.zero, NO_VALUE, written.clipped, codec.scale / 2)

@@ -5,13 +5,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion import flux_blocks
 from galahstream.sources.base import Source
 from galahstream.store.atomic import publishing
 from galahstream.store.layout import ArrayPlace, PlacedFluxWriter
 from galahstream.store.npy import create
-
-_BLOCK_BYTES = 8 * 1024 * 1024
+from galahstream.transfer import flux_blocks
 
 
 def write_pair(
@@ -38,7 +36,7 @@ def write_pair(
 def _write_flux(source: Source, place: ArrayPlace, progress: bool) -> None:
     writer = PlacedFluxWriter(place)
     try:
-        for row, flux in flux_blocks(source, _BLOCK_BYTES, "making spectra", progress):
+        for row, flux in flux_blocks(source, "making spectra", progress):
             stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")
             writer.write(row, stored)
     finally:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from galahstream import conversion
+from galahstream import transfer
 from galahstream.conversion import convert
 from galahstream.errors import (
     BadSpectraError,
@@ -42,7 +42,7 @@ def test_fortran_order_larger_than_a_tile_is_gathered_in_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("galahstream.sources.npy_file._TILE_BYTES", 7 * 500 * 4)
-    monkeypatch.setattr(conversion, "_BLOCK_BYTES", 3 * 500 * 4)
+    monkeypatch.setattr(transfer, "_BLOCK_BYTES", 3 * 500 * 4)
     values = np.random.default_rng(1).normal(1, 0.1, (40, 500))
     np.save(tmp_path / "spectra.npy", np.asfortranarray(values))
     store = convert(tmp_path, tmp_path / "store")
@@ -63,7 +63,7 @@ def test_the_store_does_not_depend_on_the_blocks(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     whole = convert(pair.folder, tmp_path / "a", format=format)
-    monkeypatch.setattr(conversion, "_BLOCK_BYTES", 7 * N_PIXELS * 4)
+    monkeypatch.setattr(transfer, "_BLOCK_BYTES", 7 * N_PIXELS * 4)
     assert convert(pair.folder, tmp_path / "b", format=format).fingerprint == whole.fingerprint
 
 
@@ -278,7 +278,7 @@ def test_a_destination_that_exists_is_refused_or_replaced(pair: Pair, tmp_path: 
 def test_a_source_that_fails_half_way_leaves_nothing(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "_BLOCK_BYTES", 7 * N_PIXELS * 4)
+    monkeypatch.setattr(transfer, "_BLOCK_BYTES", 7 * N_PIXELS * 4)
     spectra = pair.spectra.copy()
     spectra[50] = 0
     np.save(pair.folder / "spectra.npy", spectra)

@@ -18,7 +18,8 @@ ALLOWED = {
     "splits": COMMON,
     "sources": COMMON | {"wavelength"},
     "store": COMMON | {"wavelength", "splits"},
-    "conversion": COMMON | {"wavelength", "splits", "sources", "store"},
+    "transfer": COMMON | {"sources", "store"},
+    "conversion": COMMON | {"wavelength", "splits", "sources", "store", "transfer"},
     "stream": COMMON | {"wavelength", "splits", "store"},
     "learn": COMMON | {"wavelength", "splits", "store", "stream"},
 }

@@ -74,7 +74,7 @@ def evaluate(
     *,
     missing: str = "refuse",
     batch_size: int = 32,
-    num_workers: int = 0,
+    num_workers: int = 2,
     device: str = "auto",
 ) -> Evaluation:
     """Return the errors of a saved model on one split of a store; nothing is trained.
@@ -108,7 +108,7 @@ def predict(
     split: str = "all",
     *,
     batch_size: int = 32,
-    num_workers: int = 0,
+    num_workers: int = 2,
     device: str = "auto",
 ) -> Predictions:
     """Return the labels that a saved model gives to stars, with or without labels of their own.

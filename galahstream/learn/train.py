@@ -34,6 +34,7 @@ from galahstream.store.atomic import replacing
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.order import order_quality
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.wavelength import Window
 
@@ -72,7 +73,8 @@ def train(
     labels: Sequence[str] = ("teff", "logg", "fe_h"),
     window: Window = None,
     missing: str = "refuse",
-    num_workers: int = 0,
+    num_workers: int = 2,
+    shuffle_block: int | None = None,
     progress: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> TrainingResult:
@@ -96,7 +98,9 @@ def train(
     missing : {"refuse", "drop"}
         What to do with stars that lack a label.
     num_workers : int
-        Processes that prepare batches.
+        Threads that make batches ahead.
+    shuffle_block : int, optional
+        Shuffle blocks of so many stars, for a store larger than memory.
     progress : bool
         Show a progress bar on a terminal.
     report : callable, optional
@@ -122,13 +126,20 @@ def train(
     torch.manual_seed(seed)
     model = SpectraCNN(parts["train"].n_pixels, len(parts["train"].label_names))
     model.recipe = _recipe(parts["train"], seed)
-    tell(_header(model, parts, chosen, num_workers))
     loaders = {
         name: SpectraLoader(
-            part, batch_size, shuffle=name == "train", seed=seed, num_workers=num_workers
+            part,
+            batch_size,
+            shuffle=name == "train",
+            seed=seed,
+            num_workers=num_workers,
+            shuffle_block=shuffle_block if name == "train" else None,
         )
         for name, part in parts.items()
     }
+    tell(_header(model, parts, chosen, num_workers))
+    if shuffle_block is not None:
+        tell(str(order_quality(loaders["train"].order.rows(), batch_size)))
     folder.mkdir(parents=True, exist_ok=True)
     events = EventWriter(folder)
     try:
@@ -231,7 +242,7 @@ def _header(
     stars = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     return (
         f"{stars} stars of {model.n_pixels:,} pixels; {model.n_parameters:,} parameters on "
-        f"{device} with {torch.get_num_threads()} threads; {num_workers} loader processes"
+        f"{device} with {torch.get_num_threads()} threads; {num_workers} loader threads"
     )
 
 

@@ -70,9 +70,9 @@ class NpyPairSource(_ArraySource):
     """
 
     def __init__(self, spectra: Path, labels: Path | None, choice: LabelChoice = None) -> None:
-        self._flux = NpyFile(spectra)
-        check_flux_shape(self._flux.shape, self._flux.dtype, str(spectra))
-        super().__init__(str(spectra), self._flux.shape)
+        self.flux_file = NpyFile(spectra)
+        check_flux_shape(self.flux_file.shape, self.flux_file.dtype, str(spectra))
+        super().__init__(str(spectra), self.flux_file.shape)
         self._labels: NpyFile | None = None
         if labels is not None:
             self._labels = NpyFile(labels)
@@ -96,7 +96,7 @@ class NpyPairSource(_ArraySource):
 
     def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order."""
-        return self._flux.iter_blocks(block_rows)
+        return self.flux_file.iter_blocks(block_rows)
 
 
 class Hdf5Source(_ArraySource):

@@ -34,7 +34,7 @@ class NpyFile:
         self.path = path
         try:
             with path.open("rb") as file:
-                self.shape, self._fortran, self.dtype = _read_header(file, path)
+                self._version, self.shape, self._fortran, self.dtype = _read_header(file, path)
                 self._offset = file.tell()
                 size = file.seek(0, 2)
         except (FileNotFoundError, IsADirectoryError) as error:
@@ -63,6 +63,26 @@ class NpyFile:
             self.shape[::-1] if self._fortran else self.shape,
         )
         return flat.T if self._fortran else flat
+
+    def linkable(self) -> Path:
+        """Return the file's path where a store can use the file as it is.
+
+        Raises
+        ------
+        SourceShapeError
+            If it is not C-ordered little-endian float32 and nothing else.
+        """
+        order = "Fortran" if self._fortran else "C"
+        size = self.path.stat().st_size
+        extra = size - self._offset - self.dtype.itemsize * int(np.prod(self.shape))
+        if self.dtype != np.dtype("<f4") or self._fortran or self._version != (1, 0) or extra:
+            msg = (
+                f"{self.path}: {self.dtype.str} in {order} order, .npy version {self._version[0]}, "
+                f"{extra} bytes behind the array; a store in place needs C-ordered '<f4' in "
+                f"version 1 with none: convert without in_place (--in-place)"
+            )
+            raise SourceShapeError(msg)
+        return self.path
 
     def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the rows of a 2-D array in order as float32 blocks (n <= block_rows, L)."""
@@ -108,7 +128,9 @@ def check_label_shape(shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, n
         raise SourceShapeError(msg)
 
 
-def _read_header(file: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_header(
+    file: Any, path: Path
+) -> tuple[tuple[int, int], tuple[int, ...], bool, np.dtype[Any]]:
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = _HEADER_READERS[version](file)
@@ -120,7 +142,7 @@ def _read_header(file: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     if any(length < 0 for length in shape):
         msg = f"{path}: the header claims the impossible shape {shape}; make the file again"
         raise SourceFormatError(msg)
-    return shape, fortran, dtype
+    return version, shape, fortran, dtype
 
 
 def _gathered(tall: npt.NDArray[Any], name: str, first_row: int) -> npt.NDArray[np.float32]:

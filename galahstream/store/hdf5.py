@@ -129,9 +129,9 @@ def open_arrays(
 class CompressedFluxWriter:
     """Writes rows through h5py, which compresses each chunk when it is full."""
 
-    def __init__(self, path: Path, chunk_rows: int, n_pixels: int) -> None:
+    def __init__(self, path: Path, chunk_rows: int, n_pixels: int, flux_dtype: str) -> None:
         # Each part of the split fills a chunk of its own in turn: three stay open at a time.
-        cache = 8 * chunk_rows * n_pixels * FLUX_DTYPES["float32"].itemsize
+        cache = 8 * chunk_rows * n_pixels * FLUX_DTYPES[flux_dtype].itemsize
         self._file = h5py.File(path, "r+", libver=_LIBVER, rdcc_nbytes=cache, rdcc_w0=1.0)
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:

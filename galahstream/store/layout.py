@@ -105,7 +105,7 @@ def array_shapes(
 
 
 class FluxWriter(Protocol):
-    """Takes consecutive rows of flux at any stored row."""
+    """Takes consecutive rows of flux at any stored row, from any thread."""
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on; C-ordered, little-endian, as they are stored, (n, L)."""
@@ -129,6 +129,16 @@ class PlacedFluxWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+class LinkedFlux:
+    """Stands for a writer where the rows are in the store's file already."""
+
+    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
+        """Do nothing: these rows were read from the very file."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def map_array(place: ArrayPlace) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import StoreFormatError
+from galahstream.errors import OptionError, StoreFormatError
 from galahstream.store.layout import (
     ArrayPlace,
     RowPlaces,
@@ -22,17 +22,44 @@ MANIFEST_NAME = "manifest.json"
 
 
 def lay_out(
-    folder: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
+    folder: Path,
+    n_stars: int,
+    n_pixels: int,
+    n_labels: int,
+    flux_dtype: str,
+    *,
+    linked_flux: Path | None = None,
 ) -> dict[str, ArrayPlace]:
     """Create the folder of a store with all its arrays in their final size.
+
+    Parameters
+    ----------
+    linked_flux : Path, optional
+        A file that becomes the store's flux under a second name.
 
     Returns
     -------
     dict
-        The place of each array by its name, ``flux`` among them.
+        The place of each array by its name; without ``flux`` where it was linked.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot have a second name there.
     """
     folder.mkdir()
     shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    if linked_flux is not None:
+        del shapes["flux"]
+        try:
+            (folder / "flux.npy").hardlink_to(linked_flux.resolve())
+        except OSError as error:
+            msg = (
+                f"{linked_flux} cannot be linked into {folder.parent.parent} ({error.strerror}); "
+                f"both must be on one file system that has links: convert without in_place "
+                f"(--in-place)"
+            )
+            raise OptionError(msg) from error
     return {name: create(folder / f"{name}.npy", *shapes[name]) for name in shapes}
 
 

@@ -62,8 +62,8 @@ class Crew:
         """Whether its threads run in this process; a fork leaves them behind."""
         return self._closing.alive and self._process == os.getpid()
 
-    def run(self, makers: Iterable[Callable[[], Any]]) -> Iterator[Any]:
-        """Yield what the makers return, in their order.
+    def run(self, makers: Iterable[Callable[[], Any]], each: int = 1) -> Iterator[Any]:
+        """Yield what the makers return, in their order; each makes `each` batches.
 
         An exception of a maker is raised here with its own traceback and a note
         that names the batch. Ending the iteration early drops what is under way.
@@ -77,7 +77,8 @@ class Crew:
                 number, task = pending.popleft()
                 task.done.acquire()
                 if task.error is not None:
-                    raise _named(task.error, number)
+                    task.error.add_note(f"while a worker thread made {batch_name(number, each)}")
+                    raise task.error
                 result = task.result
                 del task
                 for following, make in itertools.islice(coming, 1):
@@ -113,9 +114,11 @@ def _work(tasks: _Tasks) -> None:
         del task
 
 
-def _named(error: BaseException, number: int) -> BaseException:
-    error.add_note(f"while batch {number} of this iteration was made by a worker thread")
-    return error
+def batch_name(number: int, each: int) -> str:
+    """Name the batches of a task, counted from 0 since the iteration began."""
+    first, last = number * each, number * each + each - 1
+    which = f"batch {first}" if each == 1 else f"one of batches {first} to {last}"
+    return f"{which} of this iteration"
 
 
 def _close(tasks: _Tasks, threads: list[threading.Thread], process: int) -> None:

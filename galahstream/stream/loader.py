@@ -218,8 +218,9 @@ class SpectraLoader(DataLoader[Item]):
         if self._crew is None or not self._crew.is_alive:
             self._crew = self._new_crew()
         if isinstance(self._crew, Crew):
-            return self._crew.run(partial(self._maker.make, *wanted) for wanted in asked)
-        return self._crew.run(asked)
+            makers = (partial(self._maker.make, *wanted) for wanted in asked)
+            return self._crew.run(makers, self._group)
+        return self._crew.run(asked, self._group)
 
     @property
     def _knows_order(self) -> bool:

@@ -58,6 +58,12 @@ class OrderQuality:
     neighbours: float
     batch_spread: float
 
+    def __str__(self) -> str:
+        return (
+            f"block shuffle: rank correlation of neighbours {self.neighbours:+.3f} (global "
+            f"shuffle: 0), spread of batch means {self.batch_spread:.2f} (global shuffle: 1)"
+        )
+
 
 def order_quality(order: npt.NDArray[np.int64], batch_size: int) -> OrderQuality:
     """Measure an order of the numbers 0 to n - 1, shape (n,), in batches."""

@@ -21,6 +21,7 @@ import torch
 
 from galahstream.errors import StorageFullError, WorkerError
 from galahstream.store.row_file import advise
+from galahstream.stream.crew import batch_name
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.pool import BatchPool
 
@@ -129,8 +130,12 @@ class ProcessCrew:
             raise StorageFullError(msg)
         self._executor = ProcessPoolExecutor(size, context, _begin, (dataset, self._slots.path))
 
-    def run(self, asked: Iterable[tuple[_Indices, _Indices]]) -> Iterator[tuple[Any, ...]]:
+    def run(
+        self, asked: Iterable[tuple[_Indices, _Indices]], each: int = 1
+    ) -> Iterator[tuple[Any, ...]]:
         """Yield the tensors of each batch asked for, (indices, indices to announce), in order.
+
+        Each asked for is `each` of the loader's batches.
 
         Raises
         ------
@@ -141,13 +146,13 @@ class ProcessCrew:
         pending: deque[tuple[int, _Array, Future[list[npt.NDArray[Any]]]]] = deque()
         try:
             for number, wanted in islice(coming, self._depth):
-                pending.append((number, *self._start(number, *wanted)))
+                pending.append((number, *self._start(batch_name(number, each), *wanted)))
             while pending:
                 number, flux, future = pending.popleft()
-                whole = (torch.from_numpy(flux), *_rest(future, number))
+                whole = (torch.from_numpy(flux), *_rest(future, batch_name(number, each)))
                 del flux, future
                 for following, wanted in islice(coming, 1):
-                    pending.append((following, *self._start(following, *wanted)))
+                    pending.append((following, *self._start(batch_name(following, each), *wanted)))
                 yield whole
                 del whole
         finally:
@@ -164,13 +169,13 @@ class ProcessCrew:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _start(
-        self, number: int, indices: _Indices, ahead: _Indices
+        self, name: str, indices: _Indices, ahead: _Indices
     ) -> tuple[_Array, Future[list[npt.NDArray[Any]]]]:
         flux = self._slots.pool.take(len(indices))
         try:
             future = self._executor.submit(_make, indices, ahead, self._slots.offset(flux))
         except (BrokenProcessPool, RuntimeError) as error:
-            raise _lost(number) from error
+            raise _lost(name) from error
         # Kept until it is written, even by a loop that was left: nobody else may get it before.
         future.add_done_callback(partial(_release, flux))
         return flux, future
@@ -180,19 +185,19 @@ def _release(flux: _Array, future: "Future[Any]") -> None:
     """Hold on to an array for as long as it is bound to this function."""
 
 
-def _rest(future: "Future[list[npt.NDArray[Any]]]", number: int) -> tuple[torch.Tensor, ...]:
+def _rest(future: "Future[list[npt.NDArray[Any]]]", name: str) -> tuple[torch.Tensor, ...]:
     try:
         return tuple(torch.from_numpy(array) for array in future.result())
     except BrokenProcessPool as error:
-        raise _lost(number) from error
+        raise _lost(name) from error
     except BaseException as error:
-        error.add_note(f"while batch {number} of this iteration was made by a worker process")
+        error.add_note(f"while a worker process made {name}")
         raise
 
 
-def _lost(number: int) -> WorkerError:
+def _lost(name: str) -> WorkerError:
     return WorkerError(
-        f"a worker process ended before batch {number} was made; it was killed, as the system "
+        f"a worker process ended before {name} was made; it was killed, as the system "
         f"does when memory runs out, or could not start: take fewer workers or smaller batches"
     )
 
