@@ -1,20 +1,58 @@
-"""Run a benchmark: python -m benchmarks baseline STORE."""
+"""Measure galahstream.
+
+Each benchmark prints a table, writes JSON and PNG into --out, and makes the
+stores that it reads in --work, where they stay for the next one.
+"""
 
 import argparse
-import json
+import inspect
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks import baseline
+from benchmarks.protocol import ROUNDS
+from benchmarks.report import RESULTS, publish, write_readme_table
+
+BENCHMARKS = {
+    "throughput": ("throughput", "warm epochs against the kernel alone and plain PyTorch"),
+    "peers": ("side_by_side", "warm epochs against other libraries"),
+    "cold": ("cold", "epochs from a file that is not in memory, against raw reads"),
+    "memory": ("memory", "a store larger than the page cache left to it"),
+    "convert": ("convert", "conversion against cp and fsync"),
+    "baseline": ("baseline", "the data of ten epochs against 150 s"),
+    "startup": ("startup", "imports and the first batch"),
+}
 
 
 def main() -> None:
-    """Parse the arguments, run, and print one line of JSON last."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="benchmark")
-    added = commands.add_parser("baseline", help="ten epochs of data against 150 s")
-    added.add_argument("store", type=Path, metavar="STORE")
-    options = parser.parse_args()
-    print(json.dumps(baseline.run(options.store)))
+    """Parse the arguments, run a benchmark and publish its result."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="example: galahstream mock raw && python -m benchmarks throughput raw",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="benchmark", dest="benchmark")
+    for name, (module, text) in BENCHMARKS.items():
+        added = commands.add_parser(name, help=text)
+        added.add_argument("source", type=Path, metavar="SOURCE", help="folder of a survey's pair")
+        added.add_argument("--work", type=Path, default=Path("demo/benchmarks"), help="for stores")
+        added.add_argument("--out", type=Path, default=RESULTS, help="for results")
+        added.add_argument("--rounds", type=int, default=ROUNDS, help=f"({ROUNDS})")
+        run = import_module(f"benchmarks.{module}").run
+        if "times" in (parameters := inspect.signature(run).parameters):
+            default = parameters["times"].default
+            added.add_argument(
+                "--times", type=int, default=default, help=f"repeat the survey ({default})"
+            )
+    commands.add_parser("readme", help="write the README's table from the kept results")
+    options = vars(parser.parse_args())
+    name = options.pop("benchmark")
+    if name == "readme":
+        write_readme_table()
+        return
+    out = options.pop("out")
+    options["work"].mkdir(parents=True, exist_ok=True)
+    publish(import_module(f"benchmarks.{BENCHMARKS[name][0]}").run(**options), out)
 
 
 if __name__ == "__main__":

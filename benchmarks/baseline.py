@@ -1,10 +1,14 @@
 """Ten epochs of training and validation data, against what training on them took at first."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from benchmarks.protocol import ROUNDS, Result, interleaved, median
+from benchmarks.stores import store_of
 from galahstream.learn.train import REFERENCE_SECONDS
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -14,23 +18,30 @@ EPOCHS = 10
 WORKER_COUNTS = (0, 2)
 
 
-def run(store: Path) -> list[dict[str, float]]:
-    """Print and return, for each number of workers, seconds, spectra/s and private memory in MB."""
-    results = [_measure(store, workers) for workers in WORKER_COUNTS]
-    print(
-        f"{EPOCHS} epochs of training + validation batches of 32; reference {REFERENCE_SECONDS} s"
+def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
+    """Measure seconds for batches of 32, without workers and with two threads."""
+    path = store_of(source, work, "npy float32")
+    spectra: dict[int, int] = {}
+    contenders: dict[str, Callable[[int], float]] = {
+        f"{workers} threads": partial(_seconds, path, workers, spectra) for workers in WORKER_COUNTS
+    }
+    before = _private_megabytes()
+    figures = interleaved(contenders, rounds, warm_up=0)
+    notes = [
+        f"{spectra[workers]:,} spectra with {workers} threads: {median(values):.3g} s, 1/"
+        f"{REFERENCE_SECONDS / median(values):.0f} of the {REFERENCE_SECONDS:.0f} s of the run "
+        f"this project starts from"
+        for workers, values in zip(WORKER_COUNTS, figures.values(), strict=True)
+    ]
+    notes.append(
+        f"private memory of the process: {before:.0f} MB with torch imported, "
+        f"{_private_megabytes():.0f} MB after the last epoch"
     )
-    print("workers  spectra  seconds  of the reference  spectra/s  private MB")
-    for row in results:
-        print(
-            f"{row['workers']:7.0f}  {row['spectra']:7.0f}  {row['seconds']:7.2f}  "
-            f"{row['seconds'] / REFERENCE_SECONDS:16.4f}  {row['spectra_per_s']:9.0f}  "
-            f"{row['private_mb']:10.0f}"
-        )
-    return results
+    settings = {"epochs": EPOCHS, "spectra": spectra[0], "reference_seconds": REFERENCE_SECONDS}
+    return Result("baseline", "Data of ten epochs", "s", figures, [], settings, notes)
 
 
-def _measure(path: Path, workers: int) -> dict[str, float]:
+def _seconds(path: Path, workers: int, spectra: dict[int, int], _: int) -> float:
     with open_store(path) as store:
         loaders = [
             SpectraLoader(
@@ -38,34 +49,19 @@ def _measure(path: Path, workers: int) -> dict[str, float]:
             )
             for split in ("train", "val")
         ]
-        spectra, private = 0, 0.0
         start = time.perf_counter()
-        for _ in range(EPOCHS):
-            for loader in loaders:
-                for flux, _labels in loader:
-                    spectra += len(flux)
-            # Outside the loop over batches: asking the system costs more than a batch.
-            private = max(private, _private_megabytes())
+        spectra[workers] = sum(
+            len(flux) for _ in range(EPOCHS) for loader in loaders for flux, _labels in loader
+        )
         seconds = time.perf_counter() - start
         for loader in loaders:
             loader.close()
-    return {
-        "workers": workers,
-        "spectra": spectra,
-        "seconds": seconds,
-        "spectra_per_s": spectra / seconds,
-        "private_mb": private,
-    }
+    return seconds
 
 
 def _private_megabytes() -> float:
-    """Return the memory of this process and its workers that no file lies behind, in MB."""
-    process = psutil.Process()
-    return sum(_anonymous(one) for one in (process, *process.children(recursive=True))) / 1e6
-
-
-def _anonymous(process: psutil.Process) -> float:
-    memory = process.memory_info()
+    """Return the memory of this process that no file lies behind, in MB."""
+    memory = psutil.Process().memory_info()
     if hasattr(memory, "shared"):  # Linux: mapped files are counted there, used or not
-        return float(memory.rss - memory.shared)
-    return float(process.memory_full_info().uss)
+        return float(memory.rss - memory.shared) / 1e6
+    return float(psutil.Process().memory_full_info().uss) / 1e6

@@ -64,6 +64,11 @@ class Codec:
         flux[NO_VALUE] = np.nan
         return flux
 
+    @cached_property
+    def steps(self) -> tuple[np.float32, np.float32]:
+        """Scale and zero as float32."""
+        return np.float32(self.scale), np.float32(self.zero)
+
     def encode(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
         """Return the codes of flux; what lies outside the range is clipped to its ends."""
         # float64 scaling would move twice the bytes; float32 is off by less than 0.01 codes.

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from galahstream.errors import LabelError, OptionError
 from galahstream.splits import SPLIT_NAMES
 from galahstream.store import Store, open_store
-from galahstream.stream.kernels import best_kernels, log_table
+from galahstream.stream.kernels import best_kernels
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.wavelength import Window, window_slice
 
@@ -102,7 +102,7 @@ class SpectraDataset(Dataset[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays of a million rows are made anew where they are needed, not sent there.
-        made = ("rows", "_scores", "_table")
+        made = ("rows", "_scores")
         return {name: value for name, value in vars(self).items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -192,22 +192,16 @@ class SpectraDataset(Dataset[Item]):
         for numbers, flat, starts in flux.reader.pieces(rows):
             first = starts + self._pixels.start if self._pixels.start else starts
             target = out[numbers]
-            if flux.codec is not None:
-                kernels.look_up_rows(flat, first, self._table, target)
+            if flux.codec is not None and isinstance(log, LogFlux):
+                kernels.log_codes(flat, first, flux.codec, log, target)
+            elif flux.codec is not None:
+                kernels.look_up(flat, first, flux.codec.table, target)
             elif isinstance(log, LogFlux):
-                kernels.log_rows(flat, first, *log.limits, target)
+                kernels.log_rows(flat, first, log, target)
             else:
                 for row, start in zip(target, first.tolist(), strict=True):
                     row[:] = flat[start : start + self.n_pixels]
         return out if log is None or isinstance(log, LogFlux) else self._transformed(out, rows)
-
-    @cached_property
-    def _table(self) -> npt.NDArray[np.float32]:
-        """What each 16-bit code becomes."""
-        codec = self.store.flux.codec
-        assert codec is not None
-        log = self.transform
-        return log_table(codec, log) if isinstance(log, LogFlux) else codec.table
 
     @cached_property
     def _scores(self) -> npt.NDArray[np.float32]:

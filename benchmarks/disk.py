@@ -1,0 +1,80 @@
+"""What the disk does: emptying a file from the page cache, and reading it raw."""
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+_EVICT = (
+    "import os, sys\n"
+    "for name in sys.argv[1:]:\n"
+    "    with open(name, 'rb') as file:\n"
+    "        os.fsync(file.fileno())\n"
+    "        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)\n"
+)
+
+
+def evict(path: Path) -> None:
+    """Have a fresh process drop a file's pages, and check that they are gone.
+
+    Raises
+    ------
+    RuntimeError
+        If pages are left: a mapping somewhere holds them.
+    """
+    subprocess.run([sys.executable, "-S", "-c", _EVICT, str(path)], check=True)
+    left = int(resident_pages(path).sum())
+    if left:
+        msg = f"{path}: {left} pages are still in memory; a mapping holds them"
+        raise RuntimeError(msg)
+
+
+def resident_pages(path: Path) -> npt.NDArray[np.bool_]:
+    """Return which pages of a file are in memory, as mincore tells."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        # Copy-on-write, since ctypes takes the address of writable memory alone.
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    found = np.zeros(-(-size // mmap.PAGESIZE), dtype=np.uint8)
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), found.ctypes):
+        raise OSError(ctypes.get_errno(), f"mincore of {path}")
+    return (found & 1).astype(bool)
+
+
+def read_sequentially(path: Path, stop: int, request: int = 1024 * 1024) -> int:
+    """Read a file from its beginning to byte `stop` and return the bytes read."""
+    buffer = memoryview(mmap.mmap(-1, request))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return sum(
+            os.preadv(descriptor, [buffer[: min(request, stop - place)]], place)
+            for place in range(0, stop, request)
+        )
+    finally:
+        os.close(descriptor)
+
+
+def read_rows(path: Path, offsets: npt.NDArray[np.int64], row_bytes: int, in_flight: int) -> int:
+    """Read rows with so many requests under way at a time and return their number."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def work(part: npt.NDArray[np.int64]) -> None:
+        buffer = bytearray(row_bytes)
+        for offset in part.tolist():
+            os.preadv(descriptor, [buffer], offset)
+
+    try:
+        with ThreadPoolExecutor(in_flight) as threads:
+            list(threads.map(work, [offsets[start::in_flight] for start in range(in_flight)]))
+    finally:
+        os.close(descriptor)
+    return len(offsets)

@@ -1,0 +1,127 @@
+"""Warm epochs: each store and kind of worker against the kernel alone and plain PyTorch."""
+
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from benchmarks.protocol import ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.stores import KINDS, store_of
+from galahstream.store import open_store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.kernels import best_kernels
+from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.transforms import LogFlux
+
+BATCH = 32
+# The loader may not write over a batch that is in use; so many are under way at a time.
+_OUTPUTS = 8
+
+
+def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
+    """Measure spectra/s of a training epoch in every way."""
+    stores = {kind: open_store(store_of(source, work, kind)) for kind in KINDS}
+    datasets = {kind: SpectraDataset(store) for kind, store in stores.items()}
+    plain = datasets["npy float32"]
+    contenders: dict[str, Callable[[int], float]] = {}
+    for dtype in ("float32", "uint16"):
+        known = datasets[f"npy {dtype}"]
+        contenders[f"kernel, {dtype}, 2 threads"] = partial(_bare, known, 2, 1)
+    contenders["kernel, float32, 2 threads, 8 outputs each"] = partial(_bare, plain, 2, _OUTPUTS)
+    loaders = {}
+    for kind, dataset in datasets.items():
+        loaders[f"{kind}, 2 threads"] = SpectraLoader(dataset, BATCH, shuffle=True)
+    for workers, worker_type in ((0, "thread"), (1, "thread"), (2, "process")):
+        plural = "" if workers == 1 else "es" if worker_type == "process" else "s"
+        loaders[f"npy float32, {workers} {worker_type}{plural}"] = SpectraLoader(
+            plain, BATCH, shuffle=True, num_workers=workers, worker_type=worker_type
+        )
+    contenders |= {name: partial(_epoch, loader) for name, loader in loaders.items()}
+    in_memory = _published(plain)
+    contenders["published way, all in memory"] = partial(_epoch, in_memory)
+    for workers in (0, 2):
+        mapped = DataLoader(
+            _MappedDataset(plain), BATCH, shuffle=True, num_workers=workers,
+            persistent_workers=workers > 0, multiprocessing_context="fork" if workers else None,
+        )  # fmt: skip
+        contenders[f"mapped Dataset in a DataLoader, {workers} workers"] = partial(_epoch, mapped)
+    figures = interleaved(contenders, rounds, warm_up=2)
+    for loader in loaders.values():
+        loader.close()
+    best = "npy float32, 2 threads"
+    ratios = [
+        ratio(figures, best, "kernel, float32, 2 threads", 0.85),
+        ratio(figures, best, "kernel, float32, 2 threads, 8 outputs each"),
+        ratio(figures, "npy uint16, 2 threads", best, 1.15),
+        ratio(figures, "hdf5 float32, 2 threads", best, 0.9),
+        ratio(figures, "npy uint16, 2 threads", "kernel, uint16, 2 threads"),
+        ratio(figures, best, "published way, all in memory"),
+        ratio(figures, best, "mapped Dataset in a DataLoader, 0 workers"),
+    ]
+    settings = {
+        "batch": BATCH,
+        "stars": len(plain),
+        "pixels": plain.n_pixels,
+        "rounds": rounds,
+        "kernels": best_kernels().name,
+    }
+    return Result("throughput", "Warm training epochs", "spectra/s", figures, ratios, settings)
+
+
+def _epoch(loader: Iterable[Any], _: int) -> float:
+    return timed(lambda: sum(len(batch[0]) for batch in loader))
+
+
+def _bare(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
+    """Return spectra/s of the loader's kernel with nothing around it but its threads."""
+    flux, kernels, log = dataset.store.flux, best_kernels(), dataset.transform
+    assert isinstance(log, LogFlux)
+    order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
+    batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+    def work(first: int) -> None:
+        outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]
+        for place, rows in enumerate(batches[first::n_threads]):
+            out = outputs[place % n_outputs][: len(rows)]
+            for _, flat, starts in flux.reader.pieces(rows):
+                if flux.codec is None:
+                    kernels.log_rows(flat, starts, log, out)
+                else:
+                    kernels.log_codes(flat, starts, flux.codec, log, out)
+
+    def all_threads() -> int:
+        threads = [threading.Thread(target=work, args=(first,)) for first in range(n_threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(order)
+
+    return timed(all_threads)
+
+
+def _published(dataset: SpectraDataset) -> DataLoader[Any]:
+    """Return what the published script does: everything read and logged before the first batch."""
+    flux = np.log(np.maximum(dataset.store.flux[dataset.rows], 0.2))
+    labels = np.asarray(dataset._scores)
+    tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(labels))
+    return DataLoader(tensors, BATCH, shuffle=True)
+
+
+class _MappedDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """What one writes first: np.load with mmap_mode, one spectrum at a time."""
+
+    def __init__(self, dataset: SpectraDataset) -> None:
+        self._flux = np.load(dataset.store.path / "flux.npy", mmap_mode="r")
+        self._labels = torch.from_numpy(dataset._scores)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.from_numpy(np.log(np.maximum(self._flux[index], 0.2))), self._labels[index]
