@@ -95,9 +95,9 @@ def timed(run: Callable[[], int]) -> float:
 
 def _outside(count: int) -> int:
     """Return how many values lie outside the 95 % interval of the median, on either side."""
-    missed, skip = 0.0, 0
-    while True:
-        missed += math.comb(count, skip) / 2**count
-        if 2 * missed > 0.05:
-            return skip
-        skip += 1
+    below = 0.0
+    for skip in range(count):
+        below += math.comb(count, skip) / 2**count
+        if 2 * below > 0.05:
+            return max(skip - 1, 0)
+    return 0

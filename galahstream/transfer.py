@@ -159,8 +159,8 @@ def _write_block(
             step = run[start : start + _STEP_ROWS]
             values = flux[step]
             found = _survey(values, codec)
-            if found.odd_pixels != OddPixels():
-                _refuse_bad(source, first_row, step, values)
+            if found.odd_pixels != OddPixels() and _without_flux(values).any():
+                raise _bad_spectrum(source, first_row, rows, flux)
             stored: npt.NDArray[Any] = (
                 np.ascontiguousarray(values, dtype="<f4") if codec is None else codec.encode(values)
             )
@@ -194,18 +194,15 @@ def _without_flux(flux: _Flux) -> npt.NDArray[np.bool_]:
     return ~usable
 
 
-def _refuse_bad(
-    source: Source, first_row: int, numbers: npt.NDArray[np.int64], flux: _Flux
-) -> None:
-    bad = np.flatnonzero(_without_flux(flux))
-    if len(bad):
-        row = first_row + int(numbers[bad[0]])
-        msg = (
-            f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
-            f"pixel, all are zero or not finite; leave such stars out with on_bad='skip' "
-            f"(--on-bad skip)"
-        )
-        raise BadSpectraError(msg)
+def _bad_spectrum(
+    source: Source, first_row: int, rows: npt.NDArray[np.int64], flux: _Flux
+) -> BadSpectraError:
+    row = first_row + int(np.flatnonzero(_without_flux(flux) & (rows >= 0))[0])
+    return BadSpectraError(
+        f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
+        f"pixel, all are zero or not finite; leave such stars out with on_bad='skip' "
+        f"(--on-bad skip)"
+    )
 
 
 def _too_narrow(source: Source, codec: Codec, written: Written, n_read: int) -> OptionError:

@@ -1,5 +1,7 @@
 """From a source to a store: what is right, and every input that is refused."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from galahstream import transfer
 from galahstream.conversion import convert
@@ -20,8 +23,10 @@ from galahstream.errors import (
     SourceMissingError,
     SourceShapeError,
     SplitError,
+    StorageFullError,
     WavelengthError,
 )
+from galahstream.stream.dataset import SpectraDataset
 from tests.conftest import N_PIXELS, N_STARS, Pair, make_pair
 
 DTYPES = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "i1", "<i2", ">i4", "u1", ">u2", "<u4"]
@@ -241,6 +246,9 @@ def test_bad_input_is_refused_by_name_and_leaves_nothing(
         ({"format": "zarr"}, OptionError, "zarr"),
         ({"dtype": "int8"}, OptionError, "int8"),
         ({"compression": "gzip"}, OptionError, "HDF5"),
+        ({"jobs": 0}, OptionError, "jobs"),
+        ({"flux_range": (0, 2)}, OptionError, "dtype"),
+        ({"dtype": "uint16", "flux_range": (2, 0)}, OptionError, "rising"),
         ({"format": "hdf5", "chunk_rows": 0}, OptionError, "chunk_rows"),
         ({"on_bad": "hide"}, OptionError, "hide"),
         ({"labels": ["a", "a"]}, LabelError, "twice"),
@@ -286,3 +294,146 @@ def test_a_source_that_fails_half_way_leaves_nothing(
         with pytest.raises(BadSpectraError, match="row 50"):
             convert(pair.folder, tmp_path / "store", format=format)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_the_store_does_not_depend_on_the_jobs(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, dtype: str
+) -> None:
+    monkeypatch.setattr(transfer, "_BLOCK_BYTES", 3 * N_PIXELS * 4)
+    made = [
+        convert(pair.folder, tmp_path / str(jobs), format=format, dtype=dtype, jobs=jobs)
+        for jobs in (1, 2, 7)
+    ]
+    assert len({store.fingerprint for store in made}) == 1
+    assert all(store.verify().tolist() == [] for store in made)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"format": "hdf5"}, {"format": "hdf5", "compression": "lzf"}]
+)
+def test_16_bits_hold_flux_to_half_a_step(
+    pair: Pair, tmp_path: Path, options: dict[str, str]
+) -> None:
+    store = convert(pair.folder, tmp_path / "store", dtype="uint16", **options)  # type: ignore[arg-type]
+    wanted = pair.spectra[store.source_row]
+    finite = np.isfinite(wanted)
+    assert np.isnan(store.flux[:][~finite]).all()
+    code = store.info()["code"]
+    assert code["largest_error"] == code["scale"] / 2 == 2.5e-5
+    assert abs(store.flux[:] - wanted)[finite].max() <= 0.51 * code["scale"]
+    assert store.flux.dtype == np.uint16
+    assert code["clipped"] == 0
+    assert store.info()["odd_pixels"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
+
+
+def test_a_range_of_ones_own_is_kept_and_what_it_clips_is_counted(
+    pair: Pair, tmp_path: Path
+) -> None:
+    spectra = pair.spectra.copy()
+    spectra[8, 9] = 30
+    np.save(pair.folder / "spectra.npy", spectra)
+    store = convert(pair.folder, tmp_path / "store", dtype="uint16", flux_range=(-1, 2))
+    code = store.info()["code"]
+    assert code["clipped"] == 1
+    assert code["zero"] == -1
+    row = int(np.flatnonzero(store.source_row == 8)[0])
+    assert store.flux[row][9] == pytest.approx(2, abs=1e-4)
+
+
+def test_a_range_that_clips_a_thousandth_is_refused_with_what_was_found(
+    pair: Pair, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=r"outside 0\.9 to 1,.*found -0\.5 to 1\.\d+"):
+        convert(pair.folder, tmp_path / "store", dtype="uint16", flux_range=(0.9, 1.0))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_in_place_is_the_sources_own_file(pair: Pair, tmp_path: Path) -> None:
+    plain = convert(pair.folder, tmp_path / "plain")
+    store = convert(pair.folder, tmp_path / "store", in_place=True)
+    assert (tmp_path / "store" / "flux.npy").samefile(pair.folder / "spectra.npy")
+    assert store.info()["row_order"] == "source"
+    assert np.array_equal(store.flux[:], pair.spectra, equal_nan=True)
+    assert store.info()["labels"] == plain.info()["labels"]
+    assert store.info()["odd_pixels"] == plain.info()["odd_pixels"]
+    assert store.verify().tolist() == []
+    for split in ("train", "val", "test"):
+        for other, here in zip(
+            SpectraDataset(plain, split), SpectraDataset(store, split), strict=True
+        ):
+            assert all(torch.equal(a, b) for a, b in zip(other, here, strict=True))
+    (pair.folder / "spectra.npy").unlink()
+    assert len(SpectraDataset(tmp_path / "store", "train")) == 42
+
+
+def big_endian(folder: Path, spectra: np.ndarray) -> None:
+    np.save(folder / "spectra.npy", spectra.astype(">f4"))
+
+
+def float64(folder: Path, spectra: np.ndarray) -> None:
+    np.save(folder / "spectra.npy", spectra.astype(np.float64))
+
+
+def fortran(folder: Path, spectra: np.ndarray) -> None:
+    np.save(folder / "spectra.npy", np.asfortranarray(spectra))
+
+
+def trailing(folder: Path, spectra: np.ndarray) -> None:
+    with (folder / "spectra.npy").open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("spoil", [big_endian, float64, fortran, trailing])
+def test_a_file_that_no_store_can_use_as_it_is_is_refused(
+    pair: Pair, tmp_path: Path, spoil: Callable[[Path, np.ndarray], None]
+) -> None:
+    spoil(pair.folder, pair.spectra)
+    with pytest.raises(SourceShapeError, match=r"spectra\.npy.*C-ordered '<f4'"):
+        convert(pair.folder, tmp_path / "store", in_place=True)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("options", [{"format": "hdf5"}, {"dtype": "uint16"}, {"on_bad": "skip"}])
+def test_in_place_cannot_be_had_with_what_needs_a_copy(
+    pair: Pair, tmp_path: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(OptionError, match="in_place"):
+        convert(pair.folder, tmp_path / "store", in_place=True, **options)  # type: ignore[arg-type]
+
+
+def test_a_source_on_another_file_system_cannot_be_linked(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with pytest.raises(OptionError, match="cross-device"):
+        convert(pair.folder, tmp_path / "store", in_place=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(StorageFullError, match=r"[\d,]+ bytes are needed.*[\d,]+ free.*uint16"):
+        convert(pair.folder, tmp_path / "store")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_an_error_of_one_thread_ends_the_conversion_at_the_first_bad_row(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_BLOCK_BYTES", 2 * N_PIXELS * 4)
+    spectra = pair.spectra.copy()
+    spectra[[20, 21, 30, 59]] = 0
+    np.save(pair.folder / "spectra.npy", spectra)
+    for jobs in (1, 4):
+        with pytest.raises(BadSpectraError, match="row 20 "):
+            convert(pair.folder, tmp_path / "store", jobs=jobs)

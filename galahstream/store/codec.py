@@ -73,7 +73,8 @@ class Codec:
         """Return the codes of flux; what lies outside the range is clipped to its ends."""
         # float64 scaling would move twice the bytes; float32 is off by less than 0.01 codes.
         steps = flux - np.float32(self.zero)
-        steps *= np.float32(1 / self.scale)
+        with np.errstate(over="ignore"):  # what becomes infinite is clipped below
+            steps *= np.float32(1 / self.scale)
         np.rint(steps, out=steps)
         finite = np.isfinite(flux)
         np.clip(steps, 0, NO_VALUE - 1, out=steps)

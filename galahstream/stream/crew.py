@@ -95,8 +95,7 @@ class Crew:
 
     def _start(self, make: Callable[[], Any]) -> _Task:
         if not self.is_alive:
-            msg = "the loader was closed while a batch was asked for; iterate anew"
-            raise WorkerError(msg)
+            raise closed_error()
         task = _Task(make)
         self._tasks.put(task)
         return task
@@ -112,6 +111,11 @@ def _work(tasks: _Tasks) -> None:
                 task.error = error
         task.done.release()
         del task
+
+
+def closed_error() -> WorkerError:
+    """Return what a loop meets whose loader was closed inside it."""
+    return WorkerError("the loader was closed while a batch was asked for; iterate anew")
 
 
 def batch_name(number: int, each: int) -> str:

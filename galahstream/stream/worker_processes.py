@@ -20,8 +20,7 @@ import psutil
 import torch
 
 from galahstream.errors import StorageFullError, WorkerError
-from galahstream.store.row_file import advise
-from galahstream.stream.crew import batch_name
+from galahstream.stream.crew import batch_name, closed_error
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.pool import BatchPool
 
@@ -30,12 +29,14 @@ _Array: TypeAlias = npt.NDArray[np.float32]
 
 # Parts that a process keeps mapped: mapping one anew costs a page fault for each 4 KiB.
 _MAPPED_PARTS = 32
+# Parts of the first mapping; the memory of a part is taken when it is first used.
+_FIRST_PARTS = 8
 
 
 class SharedSlots:
-    """A nameless file in memory, of which each batch in flight maps a part.
+    """A nameless file in memory, of which each batch in flight takes a part.
 
-    It grows by a part whenever all are taken, so that a user may keep what they get.
+    It grows whenever all parts are taken, so that a user may keep what they get.
     Where the system has no such files, a temporary one that ends with this object.
     """
 
@@ -46,22 +47,47 @@ class SharedSlots:
         else:
             descriptor, self.path = tempfile.mkstemp(prefix="galahstream-")
             weakref.finalize(self, os.unlink, self.path)
-        weakref.finalize(self, os.close, descriptor)
+        self._closing = weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
-        self._offsets: dict[int, int] = {}
         self._size = 0
-        self.pool = BatchPool(shape, self._grow, _give_back)
+        # Each mapping holds a descriptor of its own: ever longer ones, of which parts are cut.
+        self._mapping: mmap.mmap | None = None
+        self._begin = self._parts = 0
+        self._places: dict[int, tuple[mmap.mmap, int, int]] = {}
+        self._emptied: list[_Array] = []
+        self.pool = BatchPool(shape, self._grow, self._empty)
 
     def offset(self, array: _Array) -> int:
         """Return where in the file an array of the pool begins."""
-        return self._offsets[_address(array)]
+        _, begin, start = self._places[_address(array)]
+        return begin + start
+
+    def close(self) -> None:
+        """Close the file; parts that are in use stay."""
+        self._closing()
+        del self.pool
 
     def _grow(self, shape: tuple[int, int]) -> _Array:
-        offset, self._size = self._size, self._size + slot_bytes(shape)
-        os.ftruncate(self._descriptor, self._size)
-        array = map_slot(self._descriptor, offset, shape)
-        self._offsets[_address(array)] = offset
+        if self._emptied and len(self._emptied[-1]) >= shape[0]:
+            return self._emptied.pop()
+        size = slot_bytes(shape)
+        if self._mapping is None or self._begin + len(self._mapping) < self._size + size:
+            self._parts = max(2 * self._parts, _FIRST_PARTS)
+            self._begin = self._size
+            os.ftruncate(self._descriptor, self._begin + self._parts * size)
+            self._mapping = mmap.mmap(self._descriptor, self._parts * size, offset=self._begin)
+        start = self._size - self._begin
+        self._size += size
+        array = _as_batch(self._mapping, start, shape)
+        self._places[_address(array)] = self._mapping, self._begin, start
         return array
+
+    def _empty(self, array: _Array) -> None:
+        """Give the memory of a part back to the system; its place in the file stays."""
+        mapping, _, start = self._places[_address(array)]
+        if hasattr(mmap, "MADV_REMOVE"):
+            mapping.madvise(mmap.MADV_REMOVE, start, slot_bytes((len(array), array.shape[1])))
+        self._emptied.append(array)
 
 
 def slot_bytes(shape: tuple[int, int]) -> int:
@@ -69,22 +95,12 @@ def slot_bytes(shape: tuple[int, int]) -> int:
     return -(-4 * shape[0] * shape[1] // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 
 
-def map_slot(descriptor: int, offset: int, shape: tuple[int, int]) -> _Array:
-    """Return a part of a shared file as an array."""
-    part = mmap.mmap(descriptor, slot_bytes(shape), offset=offset)
-    return np.frombuffer(part, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape)
+def _as_batch(mapping: mmap.mmap, start: int, shape: tuple[int, int]) -> _Array:
+    return np.frombuffer(mapping, np.float32, shape[0] * shape[1], start).reshape(shape)
 
 
 def _address(array: _Array) -> int:
     return int(array.__array_interface__["data"][0])
-
-
-def _give_back(array: _Array) -> None:
-    """Take the memory of a part out of its file, which stays as long as it was."""
-    part: Any = array.base if array.base is not None else array
-    while isinstance(part, np.ndarray):
-        part = part.base
-    advise(part, "MADV_REMOVE")
 
 
 class ProcessCrew:
@@ -128,6 +144,7 @@ class ProcessCrew:
                 f"fewer workers or a smaller batch"
             )
             raise StorageFullError(msg)
+        self._is_closed = False
         self._executor = ProcessPoolExecutor(size, context, _begin, (dataset, self._slots.path))
 
     def run(
@@ -162,19 +179,24 @@ class ProcessCrew:
     @property
     def is_alive(self) -> bool:
         """Whether it was not closed, and no process of it was lost."""
-        return not self._executor._shutdown_thread and not self._executor._broken
+        return not self._is_closed and not self._executor._broken
 
     def close(self) -> None:
         """End the processes."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if not self._is_closed:
+            self._is_closed = True
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._slots.close()
 
     def _start(
         self, name: str, indices: _Indices, ahead: _Indices
     ) -> tuple[_Array, Future[list[npt.NDArray[Any]]]]:
+        if self._is_closed:
+            raise closed_error()
         flux = self._slots.pool.take(len(indices))
         try:
             future = self._executor.submit(_make, indices, ahead, self._slots.offset(flux))
-        except (BrokenProcessPool, RuntimeError) as error:
+        except BrokenProcessPool as error:
             raise _lost(name) from error
         # Kept until it is written, even by a loop that was left: nobody else may get it before.
         future.add_done_callback(partial(_release, flux))
@@ -223,7 +245,8 @@ class _Worker:
             if len(self._parts) == _MAPPED_PARTS:
                 del self._parts[next(iter(self._parts))]
             shape = (n_rows, self._dataset.n_pixels)
-            self._parts[offset, n_rows] = map_slot(self._descriptor, offset, shape)
+            part = mmap.mmap(self._descriptor, slot_bytes(shape), offset=offset)
+            self._parts[offset, n_rows] = _as_batch(part, 0, shape)
         return self._parts[offset, n_rows]
 
 

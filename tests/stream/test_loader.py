@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -95,8 +96,88 @@ def test_frameworks_can_build_it_anew_from_its_sampler(npy_store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"num_workers": -1}, {"worker_type": "x"}, {"batch_size": 2.5}]
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_size": 2.5},
+        {"num_workers": -1},
+        {"worker_type": "x"},
+        {"shuffle": True, "shuffle_block": 43},
+        {"shuffle_block": 4},
+        {"memory_budget": 0},
+    ],
 )
 def test_bad_options_are_refused(npy_store: Store, options: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         SpectraLoader(SpectraDataset(npy_store), **options)  # type: ignore[arg-type]
+
+
+def test_a_block_shuffle_is_an_order_like_any_other(npy_store: Store) -> None:
+    dataset = SpectraDataset(npy_store, return_ids=True)
+    with SpectraLoader(dataset, 8, shuffle=True, shuffle_block=5) as loader:
+        first, second = ids(loader), ids(loader)
+        assert sorted(first) == sorted(second) == sorted(dataset.ids.tolist())
+        assert first != second
+        loader.set_epoch(0)
+        seen: list[int] = []
+        for batch in loader:
+            seen += batch[-1].tolist()
+            if len(seen) == 16:
+                state = loader.state_dict()
+                break
+    again = SpectraLoader(dataset, 3, shuffle=True, shuffle_block=5, num_workers=1)
+    again.load_state_dict(state)
+    assert seen + ids(again) == first
+    with pytest.raises(OrderError, match="shuffle_block"):
+        SpectraLoader(dataset, 3, shuffle=True).load_state_dict(state)
+
+
+@pytest.mark.parametrize("block", [None, 4])
+def test_every_row_is_announced_once_and_before_it_is_read(
+    npy_store: Store, block: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = SpectraDataset(npy_store)
+    told: list[int] = []
+    monkeypatch.setattr(dataset, "announce", lambda items: told.extend(items.tolist()))
+    read = dataset.read_known
+
+    def reading(items: np.ndarray, out: np.ndarray | None = None) -> tuple[torch.Tensor, ...]:
+        assert set(items.tolist()) <= set(told)
+        return read(items, out)
+
+    monkeypatch.setattr(dataset, "read_known", reading)
+    for group_bytes in (1, 4 * 1024 * 1024):
+        monkeypatch.setattr("galahstream.stream.loader._GROUP_BYTES", group_bytes)
+        told.clear()
+        loader = SpectraLoader(dataset, 5, shuffle=True, num_workers=0, shuffle_block=block)
+        assert sum(len(flux) for flux, _ in loader) == 42
+        assert sorted(told) == list(range(42))
+
+
+def test_the_last_smaller_batch_can_be_left_out(npy_store: Store) -> None:
+    with SpectraLoader(SpectraDataset(npy_store), 8, drop_last=True) as loader:
+        assert [len(flux) for flux, _ in loader] == [8] * 5
+        assert len(loader) == 5
+
+
+def test_a_sampler_of_the_users_is_checked(npy_store: Store) -> None:
+    dataset = SpectraDataset(npy_store)
+    with SpectraLoader(dataset, 8, sampler=[1, 2, 42]) as loader, pytest.raises(IndexError):
+        list(loader)
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_a_transform_that_makes_nan_or_another_shape_is_refused(
+    npy_store: Store, n_workers: int
+) -> None:
+    for transform, text in (
+        (lambda flux: flux[:, :5], "must keep both"),
+        (lambda flux: flux.astype(np.float64), "float64"),
+        (lambda flux: flux * np.nan, r"row \d+, pixel 0"),
+    ):
+        dataset = SpectraDataset(npy_store, transform=transform)
+        with (
+            SpectraLoader(dataset, 8, num_workers=n_workers) as loader,
+            pytest.raises(OptionError, match=text),
+        ):
+            list(loader)
