@@ -1,0 +1,45 @@
+"""tensorstore: uncompressed zarr in chunks of one row, batches of rows read at once."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import numpy as np
+import tensorstore
+import torch
+
+from benchmarks.peers import Batch, Peer, Task
+
+
+def open_peer(task: Task) -> Peer:
+    """Write one zarr array and ask for the next batch while the last one is in use."""
+    path = task.folder / "tensorstore"
+    n_rows, n_pixels = task.flux.shape
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(path)}}
+    if not path.exists():
+        metadata = {
+            "shape": [n_rows, n_pixels],
+            "chunks": [1, n_pixels],
+            "dtype": "<f4",
+            "compressor": None,
+        }
+        made = tensorstore.open({**spec, "metadata": metadata}, create=True).result()
+        for start in range(0, n_rows, 256):
+            stop = min(start + 256, n_rows)
+            made[start:stop] = task.flux[start:stop]
+    stored = tensorstore.open(spec, open=True).result()
+    labels = torch.from_numpy(task.labels)
+
+    def epoch(number: int) -> Iterator[Batch]:
+        order = np.random.default_rng((task.seed, number)).permutation(n_rows)
+        parts = [
+            order[start : start + task.batch_size] for start in range(0, n_rows, task.batch_size)
+        ]
+        coming = stored[parts[0]].read()
+        for place, rows in enumerate(parts):
+            flux = torch.from_numpy(coming.result())
+            if place + 1 < len(parts):
+                coming = stored[parts[place + 1]].read()
+            yield flux.clamp_(min=task.floor).log_(), labels[torch.from_numpy(rows)]
+
+    name = f"tensorstore {version('tensorstore')}"
+    return Peer(name, "raw zarr, chunks of one row, one batch ahead", epoch, lambda: None)
