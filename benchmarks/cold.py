@@ -41,7 +41,9 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
         "in_flight": IN_FLIGHT,
         "times": times,
     }
-    return Result("cold", "Cold training epochs", "spectra/s", figures, ratios, settings)
+    name = "cold" if times == 1 else f"cold-{times}"
+    title = "Cold training epochs" if times == 1 else f"Cold training epochs, survey {times} times"
+    return Result(name, title, "spectra/s", figures, ratios, settings)
 
 
 def _loader(path: Path, reading: str, block: int | None, number: int) -> float:

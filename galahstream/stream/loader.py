@@ -28,6 +28,8 @@ _NOTHING: _Indices = np.empty(0, dtype=np.int64)
 
 # Rows asked of the disk ahead of the batch that needs them, for an order without blocks.
 _ROWS_AHEAD = 128
+# The system maps so many bytes around a page that is touched.
+_MAPPED_ALONG = 64 * 1024
 # Small batches are made several at a time: handing one over costs as much as a row or two.
 _GROUP_BYTES = 4 * 1024 * 1024
 
@@ -292,7 +294,7 @@ class _Maker:
 
     def _let_go(self, n_rows: int, budget: int) -> None:
         flux = self._dataset.store.flux
-        self._touched += n_rows * flux.shape[1] * flux.dtype.itemsize
+        self._touched += n_rows * (flux.shape[1] * flux.dtype.itemsize + _MAPPED_ALONG)
         if self._touched > budget and isinstance(flux.reader, MappedFlux):
             flux.reader.let_go()
             self._touched = 0

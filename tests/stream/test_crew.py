@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -202,25 +202,31 @@ def test_the_threads_of_torch_are_left_alone(npy_store: Store) -> None:
         assert torch.get_num_threads() == before
 
 
-def test_many_early_exits_and_errors_leave_nothing_behind(npy_store: Store) -> None:
-    """A soak in small: the long one is `make soak`."""
-    descriptors = Path("/proc/self/fd")
-    dataset = SpectraDataset(npy_store)
-    failing = SpectraDataset(npy_store, transform=Failing(2))
-    list(SpectraLoader(dataset, 4, num_workers=0))
-    before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    for number in range(60):
-        loader = SpectraLoader(failing if number % 3 == 0 else dataset, 4, shuffle=True)
-        failing.transform.count = 0  # type: ignore[union-attr]
+def test_20_000_batches_with_early_exits_and_errors_leave_nothing_behind(
+    npy_store: Store,
+) -> None:
+    process, failing = psutil.Process(), Failing(2)
+    datasets = (SpectraDataset(npy_store), SpectraDataset(npy_store, transform=failing))
+    generator = np.random.default_rng(3)
+    count, before = 0, None
+    while count < 20_000:
+        failing.count = 0
+        fails = generator.random() < 0.3
+        loader = SpectraLoader(datasets[int(fails)], 4, shuffle=True)
         try:
-            for count, _batch in enumerate(loader):
-                if count == number % 5:
-                    break
+            for _epoch in range(10):
+                for number, _batch in enumerate(loader):
+                    count += 1
+                    if number == generator.integers(30):
+                        break
         except ZeroDivisionError:
-            pass
-        if number % 2:
+            assert fails
+        if generator.random() < 0.5:
             loader.close()
+        if count > 5_000 and before is None:
+            before = process.memory_info().rss, process.num_fds()
     del loader
     wait_for_no_workers()
-    if before:
-        assert len(list(descriptors.iterdir())) <= before
+    assert before is not None
+    assert process.memory_info().rss - before[0] < 10_000_000
+    assert process.num_fds() <= before[1] + 1
