@@ -1,11 +1,13 @@
-"""Measuring side by side: each round runs every contender once, and ratios are taken by round.
+"""Measuring side by side: each round runs every contender once, in an order of its own.
 
-The machine's mood then falls on all alike. A ratio is the median over the rounds,
+The machine's mood, and what one leaves in the caches for the next, then fall on all
+alike. A ratio is taken by round; it is given as the median over the rounds,
 with the interval that holds it in at least 95 of 100 cases, whatever the
 distribution (order statistics of the binomial; 7 rounds: all of them).
 """
 
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,8 +66,8 @@ def interleaved(
     """
     figures: dict[str, list[float]] = {name: [] for name in contenders}
     for number in tqdm(range(warm_up + rounds), unit=" rounds", disable=None):
-        for name, run in contenders.items():
-            figure = run(number)
+        for name in random.Random(number).sample(list(contenders), len(contenders)):
+            figure = contenders[name](number)
             if number >= warm_up:
                 figures[name].append(figure)
     return figures

@@ -24,7 +24,7 @@ _WAYS = {
         f"import torch; {_TIME}import galahstream as gs; {_FIRST}{_END}"
     ),
     "open_store to first batch, kernels loaded": (
-        f"import galahstream as gs; {_FIRST}; loader.close(); {_TIME}{_FIRST}{_END}"
+        f"import sys, galahstream as gs; {_FIRST}; loader.close(); {_TIME}{_FIRST}{_END}"
     ),
     "everything read and logged, after import torch": (
         f"import torch; {_TIME}import numpy as np; "

@@ -31,6 +31,25 @@ def test_the_whole_way(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture
     assert len((tmp_path / "l.csv").read_text().splitlines()) == 61
 
 
+def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run = str(tmp_path / "store"), str(tmp_path / "run")
+    options = ["--dtype", "uint16", "--flux-range=-1,2", "--jobs", "2"]
+    assert main(["convert", str(pair.folder), store, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "16-bit code flux = -1 + 4.57" in printed
+    assert "read        mapped: fits in memory" in printed
+    options = ["--epochs", "1", "--shuffle-block", "5", "--workers", "1", "--device", "cpu"]
+    assert main(["train", store, "--out", run, "--batch-size", "8", *options]) == 0
+    printed = capsys.readouterr().err
+    assert "1 loader threads" in printed
+    assert "rank correlation of neighbours" in printed
+    in_place = str(tmp_path / "in place")
+    assert main(["convert", str(pair.folder), in_place, "--in-place"]) == 0
+    assert "the source's own file" in capsys.readouterr().out
+
+
 def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mock", str(tmp_path / "raw"), "--stars", "3"]) == 0
     assert "mock" in capsys.readouterr().out
@@ -50,6 +69,11 @@ def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFi
         ["plot", "{store}", "--row", "60"],
         ["predict", "nowhere.pt", "{store}", "--out", "l.csv"],
         ["mock", "raw", "--stars", "0"],
+        ["convert", "raw", "x", "--dtype", "uint16", "--flux-range", "0.9,1"],
+        ["convert", "raw", "x", "--in-place", "--format", "hdf5"],
+        ["train", "{store}", "--shuffle-block", "43"],
+        ["train", "{store}", "--workers", "-1"],
+        ["train", "{store}", "--device", "tpu"],
     ],
 )
 def test_a_refusal_is_one_line_and_status_1(

@@ -180,24 +180,27 @@ def run_model(
     device: torch.device,
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return the model's scores (n, K) of a dataset in order, and the loss."""
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers) as loader:
-        return score_batches(model, loader, device)
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=device) as loader:
+        return score_batches(model, loader)
 
 
 @torch.inference_mode()
 def score_batches(
-    model: SpectraCNN, loader: SpectraLoader, device: torch.device
+    model: SpectraCNN, loader: SpectraLoader
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the scores of all batches, and the mean squared error (NaN without labels)."""
+    """Return the scores of all batches, on the loader's device, and the mean squared error.
+
+    Without labels that is NaN.
+    """
     was_training = model.training
-    model.eval().to(device)
+    model.eval().to(loader.device)
     scores, squares, values = [np.empty((0, model.n_labels))], 0.0, 0
     for batch in loader:
         flux, labels = batch if isinstance(batch, tuple) else (batch, None)
-        found = model(flux.to(device))
+        found = model(flux)
         scores.append(found.cpu().numpy().astype(np.float64))
         if labels is not None:
-            squares += float(torch.sum((found - labels.to(device)) ** 2))
+            squares += float(torch.sum((found - labels) ** 2))
             values += labels.numel()
     model.train(was_training)
     return np.concatenate(scores), squares / values if values else float("nan")

@@ -133,6 +133,7 @@ def train(
             shuffle=name == "train",
             seed=seed,
             num_workers=num_workers,
+            device=chosen,
             shuffle_block=shuffle_block if name == "train" else None,
         )
         for name, part in parts.items()
@@ -144,8 +145,8 @@ def train(
     events = EventWriter(folder)
     try:
         events.start(model)
-        history = _run_epochs(model, loaders, events, epochs, lr, chosen, progress, tell)
-        scores, test_loss = score_batches(model, loaders["test"], chosen)
+        history = _run_epochs(model, loaders, events, epochs, lr, progress, tell)
+        scores, test_loss = score_batches(model, loaders["test"])
         predicted = model.recipe.target_transform.inverse(scores)
         true = parts["test"].targets
         test = label_metrics(predicted, true, model.recipe.labels, model.recipe.units)
@@ -252,11 +253,10 @@ def _run_epochs(
     events: EventWriter,
     epochs: int,
     lr: float,
-    device: torch.device,
     progress: bool,
     tell: Callable[[str], None],
 ) -> tuple[EpochRecord, ...]:
-    model.to(device)
+    model.to(loaders["train"].device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     history = []
     dataset: Any = loaders["val"].dataset
@@ -265,10 +265,10 @@ def _run_epochs(
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         train_loss, waited, n_stars = _train_epoch(
-            model, loaders["train"], optimizer, device, f"epoch {epoch}/{epochs}", progress
+            model, loaders["train"], optimizer, f"epoch {epoch}/{epochs}", progress
         )
         trained = time.perf_counter() - start
-        scores, val_loss = score_batches(model, loaders["val"], device)
+        scores, val_loss = score_batches(model, loaders["val"])
         seconds = time.perf_counter() - start
         predicted = model.recipe.target_transform.inverse(scores)
         record = EpochRecord(
@@ -295,7 +295,6 @@ def _train_epoch(
     model: SpectraCNN,
     loader: SpectraLoader,
     optimizer: torch.optim.Optimizer,
-    device: torch.device,
     title: str,
     progress: bool,
 ) -> tuple[float, float, int]:
@@ -308,7 +307,7 @@ def _train_epoch(
         asked = time.perf_counter()
         for number, (flux, labels) in enumerate(loader):
             waited += time.perf_counter() - asked
-            loss = loss_function(model(flux.to(device)), labels.to(device))
+            loss = loss_function(model(flux), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
