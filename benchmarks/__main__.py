@@ -9,7 +9,6 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.protocol import ROUNDS
 from benchmarks.report import RESULTS, publish, write_readme_table
 
 BENCHMARKS = {
@@ -19,6 +18,7 @@ BENCHMARKS = {
     "memory": ("memory", "a store larger than the page cache left to it"),
     "convert": ("convert", "conversion against cp and fsync"),
     "baseline": ("baseline", "the data of ten epochs against 150 s"),
+    "twins": ("twins", "training on 16-bit flux against training on float32"),
     "startup": ("startup", "imports and the first batch"),
 }
 
@@ -37,13 +37,18 @@ def main() -> None:
         added.add_argument("source", type=Path, metavar="SOURCE", help="folder of a survey's pair")
         added.add_argument("--work", type=Path, default=Path("demo/benchmarks"), help="for stores")
         added.add_argument("--out", type=Path, default=RESULTS, help="for results")
-        added.add_argument("--rounds", type=int, default=ROUNDS, help=f"({ROUNDS})")
         run = import_module(f"benchmarks.{module}").run
-        if "times" in (parameters := inspect.signature(run).parameters):
-            default = parameters["times"].default
-            added.add_argument(
-                "--times", type=int, default=default, help=f"repeat the survey ({default})"
-            )
+        parameters = inspect.signature(run).parameters
+        for option, meaning in (
+            ("rounds", "how often each is measured"),
+            ("times", "repeat the survey so many times"),
+            ("epochs", "of training"),
+        ):
+            if option in parameters:
+                default = parameters[option].default
+                added.add_argument(
+                    f"--{option}", type=int, default=default, help=f"{meaning} ({default})"
+                )
     commands.add_parser("readme", help="write the README's table from the kept results")
     options = vars(parser.parse_args())
     name = options.pop("benchmark")

@@ -18,6 +18,8 @@ from tqdm.auto import tqdm
 from benchmarks.machine import described
 
 ROUNDS = 7
+LEAST_SECONDS = 0.3
+"""What short epochs are repeated for, to outlast a hiccup of the machine."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,13 @@ def median(values: Sequence[float]) -> float:
     return sum(middle) / len(middle)
 
 
-def timed(run: Callable[[], int]) -> float:
-    """Return how many a second a run made."""
-    start = time.perf_counter()
-    count = run()
-    return count / (time.perf_counter() - start)
+def timed(run: Callable[[], int], least_seconds: float = 0) -> float:
+    """Return how many a second a run makes, over as many runs as outlast `least_seconds`."""
+    start, count, now = time.perf_counter(), 0, 0.0
+    while now == 0 or now - start < least_seconds:
+        count += run()
+        now = time.perf_counter()
+    return count / (now - start)
 
 
 def _outside(count: int) -> int:
