@@ -31,7 +31,7 @@ _ROWS_AHEAD = 128
 # The system maps so many bytes around a page that is touched.
 _MAPPED_ALONG = 64 * 1024
 # Small batches are made several at a time: handing one over costs as much as a row or two.
-_GROUP_BYTES = 4 * 1024 * 1024
+_GROUP_BYTES = 8 * 1024 * 1024
 
 
 class SpectraLoader(DataLoader[Item]):
