@@ -13,7 +13,7 @@ from galahstream.wavelength import Window
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 when it is done, 1 for input that was refused."""
+    """Run a command; return 0 when it is done, 1 for input that was refused or is damaged."""
     parser = _parser()
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], dict[str, Any]] = options.command
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("galahstream: interrupted", file=sys.stderr)
         return 130
-    text = result.pop("text")
+    text, status = result.pop("text"), result.pop("status", 0)
     print(json.dumps(result, indent=1) if options.json else text)
-    return 0
+    return int(status)
 
 
 def convert_main() -> int:
@@ -89,6 +89,31 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
 
     with open_store(options.store) as store:
         return _described(store)
+
+
+def _verify(options: argparse.Namespace) -> dict[str, Any]:
+    from galahstream.store import open_store
+
+    with open_store(options.store) as store:
+        damaged = store.verify(progress=True).tolist()
+        places = [store.flux.reader.where(row) for row in damaged]
+        ids = store.ids[damaged].tolist()
+        lines = [
+            f"damaged     row {row} (star {star}): {place}"
+            for row, star, place in zip(damaged, ids, places, strict=True)
+        ]
+        found = f"{len(damaged):,} are damaged; convert the source again" if damaged else "sound"
+        lines.append(f"{options.store}: {len(store):,} stars, {found}")
+        return {
+            "path": str(options.store),
+            "stars": len(store),
+            "damaged": [
+                {"row": row, "id": star, "place": place}
+                for row, star, place in zip(damaged, ids, places, strict=True)
+            ],
+            "status": 1 if damaged else 0,
+            "text": "\n".join(lines),
+        }
 
 
 def _described(store: Any) -> dict[str, Any]:
@@ -332,6 +357,11 @@ def _parser() -> argparse.ArgumentParser:
 
     info = command("info", _info, "tell what a store holds", "galahstream info store")
     info.add_argument("store", type=Path, metavar="STORE")
+
+    verify = command(
+        "verify", _verify, "check every spectrum of a store", "galahstream verify store"
+    )
+    verify.add_argument("store", type=Path, metavar="STORE")
 
     plot = command(
         "plot",

@@ -54,6 +54,10 @@ class StoreFormatError(GalahStreamError, OSError):
     """A store is incomplete, damaged, or contradicts its manifest."""
 
 
+class StoreChangedError(StoreFormatError):
+    """A file of an open store was replaced, truncated or rewritten."""
+
+
 class StoreVersionError(GalahStreamError, ValueError):
     """A store was written by a newer major version of the format."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from galahstream.cli import main
+from galahstream.store import open_store
 from tests.conftest import Pair
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,29 @@ def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
     assert "the source's own file" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("options", [[], ["--format", "hdf5"]])
+def test_verify_names_damaged_rows_and_where_they_lie(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    store = tmp_path / "store"
+    main(["convert", str(pair.folder), str(store), *options])
+    assert main(["verify", str(store)]) == 0
+    assert "60 stars, sound" in capsys.readouterr().out
+    path = store / "flux.npy" if store.is_dir() else store
+    with open_store(store) as opened:
+        row = opened.flux.stored(np.array([7])).tobytes()
+    data = bytearray(path.read_bytes())
+    place = data.index(row)
+    data[place + 100] ^= 4
+    path.write_bytes(data)
+    assert main(["verify", str(store)]) == 1
+    printed = capsys.readouterr().out
+    assert "row 7 (star" in printed
+    assert f"{path}, bytes {place} to {place + 255}" in printed
+    assert main(["verify", str(store), "--json"]) == 1
+    assert [one["row"] for one in json.loads(capsys.readouterr().out)["damaged"]] == [7]
+
+
 def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mock", str(tmp_path / "raw"), "--stars", "3"]) == 0
     assert "mock" in capsys.readouterr().out
@@ -61,6 +85,7 @@ def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFi
     [
         ["info", "nowhere"],
         ["convert", "nowhere", "store"],
+        ["verify", "nowhere"],
         ["convert", "a", "b", "c", "store"],
         ["train", "nowhere"],
         ["train", "{store}", "--batch-size", "0"],
@@ -107,7 +132,7 @@ def test_wrong_usage_is_status_2() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["mock", "convert", "info", "plot", "train", "evaluate", "predict"]
+    "command", ["mock", "convert", "info", "verify", "plot", "train", "evaluate", "predict"]
 )
 def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

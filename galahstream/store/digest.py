@@ -1,12 +1,16 @@
 """XXH3-64 digests of rows, arrays and text."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 
-def row_digests(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
-    """Return the digest of each row's bytes; `rows` is C-ordered, shape (n, L)."""
+def row_digests(
+    rows: npt.NDArray[np.generic] | Sequence[npt.NDArray[np.generic]],
+) -> npt.NDArray[np.uint64]:
+    """Return the digest of each row's bytes; `rows` are C-ordered, n of L values."""
     return np.fromiter(
         (xxhash.xxh3_64_intdigest(row.data) for row in rows), dtype=np.uint64, count=len(rows)
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from galahstream.errors import StoreFormatError
 from galahstream.store.layout import RowPlaces
-from galahstream.store.row_file import RowFile, advise
+from galahstream.store.row_file import RowFile, Watched, advise
 
 # Rows brought in by one step: they stay in the second-level cache until they are transformed.
 _STEP_ROWS = 4
@@ -35,6 +35,9 @@ class FluxReader(Protocol):
 
     def announce(self, rows: npt.NDArray[np.int64]) -> None:
         """Have rows brought closer that will be asked for soon."""
+
+    def where(self, row: int) -> str:
+        """Return the place of a row in words, for messages."""
 
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""
@@ -66,7 +69,14 @@ class MappedFlux:
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in the mapping itself."""
         self._file.announce(rows)
-        yield slice(0, len(rows)), self._opened(), self._items.offsets(rows)
+        flat = self._opened()
+        self._file.check()
+        yield slice(0, len(rows)), flat, self._items.offsets(rows)
+        self._file.check()
+
+    def where(self, row: int) -> str:
+        """Return the place of a row in words."""
+        return _place(self._places, row)
 
     def announce(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead."""
@@ -121,12 +131,18 @@ class PreadFlux:
         data = memoryview(flat.view(np.uint8).data)
         offsets = places.offsets(rows).tolist()
         starts = np.arange(_STEP_ROWS) * places.n_pixels
+        self._file.check()
         for first in range(0, len(rows), _STEP_ROWS):
             step = offsets[first : first + _STEP_ROWS]
             for number, offset in enumerate(step):
                 place = number * places.row_bytes
                 self._fill(data[place : place + places.row_bytes], offset)
             yield slice(first, first + len(step)), flat, starts[: len(step)]
+        self._file.check()
+
+    def where(self, row: int) -> str:
+        """Return the place of a row in words."""
+        return _place(self._places, row)
 
     def announce(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead."""
@@ -153,6 +169,7 @@ class Hdf5Flux:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._watched = Watched(path)
         self._file: h5py.File | None = None
         self._process = -1
 
@@ -160,13 +177,19 @@ class Hdf5Flux:
         self, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in memory of their own."""
+        self._watched.check()
         dataset = self._opened()["flux"]
         n_pixels = dataset.shape[1]
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
         for number in np.argsort(rows, kind="stable"):
             dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
+        self._watched.check()
         yield slice(0, len(rows)), stored.reshape(-1), np.arange(len(rows)) * n_pixels
+
+    def where(self, row: int) -> str:
+        """Return the place of a row in words."""
+        return f"{self._path}, dataset 'flux', row {row}"
 
     def announce(self, rows: npt.NDArray[np.int64]) -> None:
         """Do nothing: where the rows lie, HDF5 alone knows."""
@@ -183,3 +206,8 @@ class Hdf5Flux:
             self._file = h5py.File(self._path, "r")
             self._process = os.getpid()
         return self._file
+
+
+def _place(places: RowPlaces, row: int) -> str:
+    first = int(places.offsets(np.array([row]))[0])
+    return f"{places.path}, bytes {first} to {first + places.row_bytes - 1}"

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from tqdm.auto import tqdm
 
 from galahstream.errors import SourceMissingError, StoreFormatError
 from galahstream.splits import SPLIT_NAMES
@@ -20,6 +21,8 @@ from galahstream.store.layout import FLUX_DTYPES
 from galahstream.store.manifest import MANIFEST_LIMIT, Manifest
 from galahstream.store.ways import flux_reader
 
+# Rows that are read ahead while as many are hashed.
+_VERIFIED_ROWS = 256
 Rows: TypeAlias = int | slice | npt.NDArray[Any] | list[int]
 
 
@@ -196,19 +199,34 @@ class Store:
             "bytes": sum(file.stat().st_size for file in files),
         }
 
-    def verify(self) -> npt.NDArray[np.int64]:
+    def verify(self, *, progress: bool = False) -> npt.NDArray[np.int64]:
         """Read all flux and return the rows whose bytes differ from their digests.
+
+        Parameters
+        ----------
+        progress : bool
+            Show a progress bar on a terminal when it takes longer than a second.
 
         Returns
         -------
         ndarray of int64
-            Numbers of damaged rows; empty for a sound store.
+            Numbers of damaged rows; empty for a sound store. Everything else in
+            the store was checked when it was opened.
         """
         damaged = [np.empty(0, dtype=np.int64)]
-        for start in range(0, len(self), 256):
-            rows = np.arange(start, min(start + 256, len(self)))
-            digests = row_digests(self.flux.stored(rows))
-            damaged.append(rows[digests != self.digests[rows]])
+        with tqdm(
+            total=len(self),
+            desc="verifying",
+            unit=" stars",
+            delay=1,
+            disable=None if progress else True,
+        ) as bar:
+            for start in range(0, len(self), _VERIFIED_ROWS):
+                rows = np.arange(start, min(start + _VERIFIED_ROWS, len(self)))
+                ahead = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _VERIFIED_ROWS, len(self)))
+                self.flux.reader.announce(ahead)
+                damaged.append(rows[self.flux.digests(rows) != self.digests[rows]])
+                bar.update(len(rows))
         return np.concatenate(damaged)
 
     def close(self) -> None:
@@ -291,6 +309,16 @@ class Flux:
             for row, start in zip(values[numbers], starts.tolist(), strict=True):
                 row[:] = flat[start : start + n_pixels]
         return values
+
+    def digests(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """Return the digests of rows as they are stored now, without a copy of them."""
+        n_pixels = self.shape[1]
+        found = np.empty(len(rows), dtype=np.uint64)
+        for numbers, flat, starts in self.reader.pieces(rows):
+            found[numbers] = row_digests(
+                [flat[start : start + n_pixels] for start in starts.tolist()]
+            )
+        return found
 
     def _decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         values = self.stored(rows)

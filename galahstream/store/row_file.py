@@ -9,10 +9,12 @@ off, and exactly the coming rows are asked for ahead.
 import mmap
 import os
 import weakref
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from galahstream.errors import StoreChangedError
 from galahstream.store.layout import RowPlaces
 
 _CAN_ADVISE = hasattr(os, "posix_fadvise")
@@ -22,8 +24,47 @@ _PROBES = 2
 _WATCHFUL = 64
 # Announcements that are taken to be of resident rows, after several that were.
 _MOST_TRUST = 15
+_CURE = "since the store was opened; open the store again"
 # Linux cuts longer requests, at a size that depends on the device.
 _REQUEST_BYTES = 512 * 1024
+
+
+class Watched:
+    """What a file was when its store was opened: to be asked before and after each batch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = _identity(path.stat())
+
+    def check(self, descriptor: int | None = None) -> None:
+        """Raise where path, or the open file, is no longer what it was.
+
+        Raises
+        ------
+        StoreChangedError
+            If the file was replaced, truncated or rewritten.
+        """
+        try:
+            found = _identity(os.stat(self._path))  # noqa: PTH116  a microsecond for each batch
+        except FileNotFoundError:
+            raise StoreChangedError(f"{self._path} was removed {_CURE}") from None
+        if found == self._known and descriptor is not None:
+            found = _identity(os.fstat(descriptor))
+        if found != self._known:
+            size, _, file = self._known
+            what = (
+                "was replaced by another file"
+                if found[2] != file
+                else f"had {size:,} bytes and has {found[0]:,}"
+                if found[0] != size
+                else "was written to"
+            )
+            raise StoreChangedError(f"{self._path} {what} {_CURE}")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, tuple[int, int]]:
+    """Return size, time of the last change in ns, and (device, inode)."""
+    return status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino)
 
 
 class RowFile:
@@ -31,6 +72,7 @@ class RowFile:
 
     def __init__(self, places: RowPlaces) -> None:
         self.places = places
+        self._watched = Watched(places.path)
         self._descriptor = -1
         self._process = -1
         self._watchful = 0
@@ -69,6 +111,10 @@ class RowFile:
             for start in range(first, first + size, _REQUEST_BYTES):
                 length = min(_REQUEST_BYTES, first + size - start)
                 os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_WILLNEED)
+
+    def check(self) -> None:
+        """Raise `StoreChangedError` where the file is no longer what it was."""
+        self._watched.check(self.descriptor())
 
     def close(self) -> None:
         """Close the file."""
