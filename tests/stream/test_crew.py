@@ -180,7 +180,9 @@ def test_a_script_that_leaves_a_loop_ends_at_once(npy_store: Store, ending: str)
 
 def test_an_interrupt_while_a_transform_takes_long_ends_the_script(npy_store: Store) -> None:
     script = started(
-        "import sys, time, galahstream as gs\n"
+        "import signal, sys, time, galahstream as gs\n"
+        # A process that was started in the background ignores interrupts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def slow(flux):\n"
         "    print('slow', flush=True); time.sleep(30); return abs(flux)\n"
         "dataset = gs.SpectraDataset(sys.argv[1], transform=slow)\n"
