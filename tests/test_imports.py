@@ -9,11 +9,12 @@ PACKAGE = Path(__file__).parents[1] / "galahstream"
 # Modules beside a room: they may import what the room may.
 BESIDE = {"pair": "conversion", "config": "cli", "__main__": "cli", "__init__": "cli", "cli": "cli"}
 # Small pieces that every room may use; they import errors alone.
-COMMON = {"errors", "options", "processes"}
+COMMON = {"errors", "options", "plain_hdf5", "processes"}
 ALLOWED = {
     "errors": set(),
     "options": {"errors"},
     "processes": set(),
+    "plain_hdf5": set(),
     "wavelength": COMMON,
     "splits": COMMON,
     "sources": COMMON | {"wavelength"},

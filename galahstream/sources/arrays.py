@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceFormatError, SourceShapeError
+from galahstream.plain_hdf5 import refusal
 from galahstream.sources.base import KNOWN_LABELS, LeftOut, as_float32
 from galahstream.sources.labels import LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.sources.npy_file import NpyFile, check_flux_shape, check_label_shape
@@ -143,7 +144,7 @@ class Hdf5Source(_ArraySource):
                 yield as_float32(block, str(self._path), start)
 
     def _prepare(self, file: h5py.File, choice: LabelChoice) -> None:
-        datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        datasets = {name: file[name] for name in file if self._is_dataset(file, name)}
         self._flux_name = _flux_name(datasets, self._path)
         flux = datasets[self._flux_name]
         name = f"{self._path}, dataset {self._flux_name!r}"
@@ -174,6 +175,16 @@ class Hdf5Source(_ArraySource):
                     f"{', '.join(columns) or 'none'}: map names with --labels name=column"
                 )
                 raise LabelError(msg)
+
+    def _is_dataset(self, file: h5py.File, name: str) -> bool:
+        why = refusal(file, name, self._path)
+        if why is not None:
+            msg = (
+                f"{self._path}: {name!r} {why}; write the values themselves into one file, "
+                f"uncompressed or with gzip"
+            )
+            raise SourceFormatError(msg)
+        return isinstance(file[name], h5py.Dataset)
 
     def _columns_of(self, labels: h5py.Dataset, choice: LabelChoice) -> tuple[str, ...]:
         name = f"{self._path}, dataset 'labels'"

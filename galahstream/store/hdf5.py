@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import CostlyChunksWarning, OptionError, StoreFormatError
+from galahstream.plain_hdf5 import refusal
 from galahstream.store.layout import FLUX_DTYPES, ArrayPlace, RowPlaces, array_shapes, map_array
 
 COMPRESSIONS = ("gzip", "lzf")
@@ -105,7 +106,14 @@ def open_arrays(
     try:
         with h5py.File(path, "r") as file:
             for name, (shape, dtype) in shapes.items():
+                why = refusal(file, name, path) if name in file.keys() else "is missing"  # noqa: SIM118
+                if why is not None:
+                    msg = f"{path}: dataset {name!r} {why}; convert the source again"
+                    raise StoreFormatError(msg)
                 found = file[name]
+                if not isinstance(found, h5py.Dataset):
+                    msg = f"{path}: {name!r} is a group, not a dataset; convert the source again"
+                    raise StoreFormatError(msg)
                 if (found.shape, found.dtype) != (shape, dtype):
                     msg = (
                         f"{path}: dataset {name!r} holds {found.dtype} of shape {found.shape}; "
