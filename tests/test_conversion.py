@@ -415,15 +415,16 @@ def test_a_source_on_another_file_system_cannot_be_linked(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
 def test_a_full_disk_is_said_before_anything_is_written(
-    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     def full(descriptor: int, start: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(StorageFullError, match=r"[\d,]+ bytes are needed.*[\d,]+ free.*uint16"):
-        convert(pair.folder, tmp_path / "store")
+        convert(pair.folder, tmp_path / "store", format=format)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 

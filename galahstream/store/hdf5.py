@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from galahstream.errors import CostlyChunksWarning, OptionError, StoreFormatError
 from galahstream.plain_hdf5 import refusal
-from galahstream.store.layout import FLUX_DTYPES, ArrayPlace, RowPlaces, array_shapes, map_array
+from galahstream.store.layout import (
+    FLUX_DTYPES,
+    ArrayPlace,
+    RowPlaces,
+    array_shapes,
+    map_array,
+    take_space,
+)
 
 COMPRESSIONS = ("gzip", "lzf")
 # Metadata of v110 carries checksums; the older default changed flux in silence when damaged.
@@ -54,7 +61,8 @@ def lay_out(
             else:
                 _create(file, name, shape, dtype, None, None)
         places = {name: _first_run(dataset, path) for name, dataset in file.items()}
-        return {name: place for name, place in places.items() if place is not None}
+    take_space(path, path.stat().st_size)
+    return {name: place for name, place in places.items() if place is not None}
 
 
 def write_manifest(path: Path, text: str) -> None:

@@ -176,7 +176,19 @@ def reserve(path: Path, size: int) -> None:
     StorageFullError
         If the file system has no room for it.
     """
-    with path.open("xb") as file:
+    path.touch(exist_ok=False)
+    take_space(path, size)
+
+
+def take_space(path: Path, size: int) -> None:
+    """Make a file at least `size` bytes long, its space taken on disk where the system can do so.
+
+    Raises
+    ------
+    StorageFullError
+        If the file system has no room for it.
+    """
+    with path.open("r+b") as file:
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
