@@ -54,6 +54,10 @@ class StoreFormatError(GalahStreamError, OSError):
     """A store is incomplete, damaged, or contradicts its manifest."""
 
 
+class DamagedRowError(StoreFormatError):
+    """A stored spectrum does not match its digest."""
+
+
 class StoreChangedError(StoreFormatError):
     """A file of an open store was replaced, truncated or rewritten."""
 

@@ -165,7 +165,8 @@ def _write_block(
                 np.ascontiguousarray(values, dtype="<f4") if codec is None else codec.encode(values)
             )
             writer.write(int(rows[step[0]]), stored)
-            digests[rows[step]] = row_digests(stored)
+            starts = np.arange(len(stored)) * source.n_pixels
+            digests[rows[step]] = row_digests(stored.reshape(-1), starts, source.n_pixels)
             written += found
     return len(flux), written
 

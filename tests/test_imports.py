@@ -9,9 +9,10 @@ PACKAGE = Path(__file__).parents[1] / "galahstream"
 # Modules beside a room: they may import what the room may.
 BESIDE = {"pair": "conversion", "config": "cli", "__main__": "cli", "__init__": "cli", "cli": "cli"}
 # Small pieces that every room may use; they import errors alone.
-COMMON = {"errors", "options", "plain_hdf5", "processes"}
+COMMON = {"errors", "nameless", "options", "plain_hdf5", "processes"}
 ALLOWED = {
     "errors": set(),
+    "nameless": set(),
     "options": {"errors"},
     "processes": set(),
     "plain_hdf5": set(),

@@ -1,6 +1,6 @@
 """XXH3-64 digests of rows, arrays and text."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +8,13 @@ import xxhash
 
 
 def row_digests(
-    rows: npt.NDArray[np.generic] | Sequence[npt.NDArray[np.generic]],
+    flat: npt.NDArray[Any], starts: npt.NDArray[np.int64], n_pixels: int
 ) -> npt.NDArray[np.uint64]:
-    """Return the digest of each row's bytes; `rows` are C-ordered, n of L values."""
-    return np.fromiter(
-        (xxhash.xxh3_64_intdigest(row.data) for row in rows), dtype=np.uint64, count=len(rows)
+    """Return the digests of rows, each being ``flat[start : start + n_pixels]``."""
+    digests = (
+        xxhash.xxh3_64_intdigest(flat[start : start + n_pixels].data) for start in starts.tolist()
     )
+    return np.fromiter(digests, dtype=np.uint64, count=len(starts))
 
 
 def array_digest(array: npt.NDArray[np.generic]) -> str:

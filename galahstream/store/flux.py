@@ -39,6 +39,10 @@ class FluxReader(Protocol):
     def where(self, row: int) -> str:
         """Return the place of a row in words, for messages."""
 
+    @property
+    def watched(self) -> Watched:
+        """The file, and what it was when its store was opened."""
+
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""
 
@@ -73,6 +77,11 @@ class MappedFlux:
         self._file.check()
         yield slice(0, len(rows)), flat, self._items.offsets(rows)
         self._file.check()
+
+    @property
+    def watched(self) -> Watched:
+        """The file, and what it was when its store was opened."""
+        return self._file.watched
 
     def where(self, row: int) -> str:
         """Return the place of a row in words."""
@@ -140,6 +149,11 @@ class PreadFlux:
             yield slice(first, first + len(step)), flat, starts[: len(step)]
         self._file.check()
 
+    @property
+    def watched(self) -> Watched:
+        """The file, and what it was when its store was opened."""
+        return self._file.watched
+
     def where(self, row: int) -> str:
         """Return the place of a row in words."""
         return _place(self._places, row)
@@ -169,7 +183,7 @@ class Hdf5Flux:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._watched = Watched(path)
+        self.watched = Watched(path)
         self._file: h5py.File | None = None
         self._process = -1
 
@@ -177,14 +191,14 @@ class Hdf5Flux:
         self, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in memory of their own."""
-        self._watched.check()
+        self.watched.check()
         dataset = self._opened()["flux"]
         n_pixels = dataset.shape[1]
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
         for number in np.argsort(rows, kind="stable"):
             dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
-        self._watched.check()
+        self.watched.check()
         yield slice(0, len(rows)), stored.reshape(-1), np.arange(len(rows)) * n_pixels
 
     def where(self, row: int) -> str:

@@ -11,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from galahstream.errors import SourceMissingError, StoreFormatError
+from galahstream.errors import (
+    DamagedRowError,
+    OptionError,
+    SourceMissingError,
+    StoreFormatError,
+)
 from galahstream.splits import SPLIT_NAMES
 from galahstream.store import hdf5, npy
+from galahstream.store.checked import CheckedRows
 from galahstream.store.codec import Codec
 from galahstream.store.digest import array_digest, row_digests, text_digest
 from galahstream.store.flux import FluxReader
@@ -23,10 +29,15 @@ from galahstream.store.ways import flux_reader
 
 # Rows that are read ahead while as many are hashed.
 _VERIFIED_ROWS = 256
+# Rows that are checked at a time: what was read of them is still in the cache.
+_CHECKED_ROWS = 32
+VERIFICATIONS = ("read", "open")
 Rows: TypeAlias = int | slice | npt.NDArray[Any] | list[int]
 
 
-def open_store(path: str | os.PathLike[str], reading: str = "auto") -> "Store":
+def open_store(
+    path: str | os.PathLike[str], verify: str = "read", reading: str = "auto"
+) -> "Store":
     """Open a store for reading.
 
     Headers, sizes and digests of all arrays but the flux are checked; no flux
@@ -36,6 +47,9 @@ def open_store(path: str | os.PathLike[str], reading: str = "auto") -> "Store":
     ----------
     path : path-like
         A folder (npy) or an HDF5 file made by :func:`galahstream.convert`.
+    verify : {"read", "open"}
+        ``"read"`` checks each spectrum against its digest when it is first read;
+        ``"open"`` checks nothing more than what is checked here.
     reading : {"auto", "mapped", "pread"}
         How flux is read. ``"auto"`` maps the file, and takes ``pread`` for a file
         of more than half of the free memory or on a network file system;
@@ -44,13 +58,13 @@ def open_store(path: str | os.PathLike[str], reading: str = "auto") -> "Store":
     Raises
     ------
     OptionError
-        For another way of reading.
+        For another way of verifying or reading.
     SourceMissingError
         If nothing lies at the path.
     StoreFormatError, StoreVersionError
         If it is no store, damaged, or of a newer version.
     """
-    return Store(Path(path), reading)
+    return Store(Path(path), verify, reading)
 
 
 class Store:
@@ -76,9 +90,13 @@ class Store:
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
     """
 
-    def __init__(self, path: Path, reading: str = "auto") -> None:
+    def __init__(self, path: Path, verify: str = "read", reading: str = "auto") -> None:
         self.path = path
+        self.verification = verify
         self.reading = reading
+        if verify not in VERIFICATIONS:
+            msg = f"verify {verify!r} is not known; expected one of {', '.join(VERIFICATIONS)}"
+            raise OptionError(msg)
         if not path.exists():
             msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
             raise SourceMissingError(msg)
@@ -121,7 +139,10 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_again, (str(self.path.absolute()), self.fingerprint, self.reading)
+        checked = self.flux.checked
+        shared = None if checked is None else (self.flux.reader.watched.known, *checked.share())
+        options = (self.verification, self.reading)
+        return _open_again, (str(self.path.absolute()), self.fingerprint, options, shared)
 
     @property
     def n_pixels(self) -> int:
@@ -225,7 +246,7 @@ class Store:
                 rows = np.arange(start, min(start + _VERIFIED_ROWS, len(self)))
                 ahead = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _VERIFIED_ROWS, len(self)))
                 self.flux.reader.announce(ahead)
-                damaged.append(rows[self.flux.digests(rows) != self.digests[rows]])
+                damaged.append(self.flux.damaged(rows))
                 bar.update(len(rows))
         return np.concatenate(damaged)
 
@@ -260,6 +281,8 @@ class Flux:
         The 16-bit code of the stored flux; None for float32.
     reader : FluxReader
         What brings stored rows into memory.
+    checked : CheckedRows or None
+        The rows that matched their digests; None where they are not checked.
     because : str
         Why it reads in the way it does.
     """
@@ -270,8 +293,10 @@ class Flux:
         self.dtype = FLUX_DTYPES[store.manifest.dtype]
         self.codec = None if code is None else Codec(code.scale, code.zero)
         self.reader = reader
+        self.checked = CheckedRows(len(store)) if store.verification == "read" else None
         self.because = because
         self._name = str(store.path)
+        self._ids, self._digests = store.ids, store.digests
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -305,20 +330,66 @@ class Flux:
             raise IndexError(msg)
         n_pixels = self.shape[1]
         values = np.empty((len(rows), n_pixels), dtype=self.dtype)
-        for numbers, flat, starts in self.reader.pieces(rows % len(self)):
+        for numbers, flat, starts in self.pieces(rows % len(self)):
             for row, start in zip(values[numbers], starts.tolist(), strict=True):
                 row[:] = flat[start : start + n_pixels]
         return values
 
-    def digests(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Return the digests of rows as they are stored now, without a copy of them."""
-        n_pixels = self.shape[1]
-        found = np.empty(len(rows), dtype=np.uint64)
+    def pieces(
+        self, rows: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """Yield what :meth:`FluxReader.pieces` does, and check rows that were not checked yet.
+
+        A row is checked when the caller asks for the next ones: what was made of
+        it is still in the cache, page faults were taken without the GIL, and
+        nothing of it has left the caller, who must go on to the end.
+
+        Raises
+        ------
+        DamagedRowError
+            If a row does not match its digest.
+        """
+        checked = self.checked
+        if checked is None or checked.holds(rows):
+            yield from self.reader.pieces(rows)
+            return
         for numbers, flat, starts in self.reader.pieces(rows):
-            found[numbers] = row_digests(
-                [flat[start : start + n_pixels] for start in starts.tolist()]
+            for first in range(0, len(starts), _CHECKED_ROWS):
+                step = starts[first : first + _CHECKED_ROWS]
+                begin = numbers.start + first
+                yield slice(begin, begin + len(step)), flat, step
+                self._check(rows[begin : begin + len(step)], flat, step, checked)
+
+    def damaged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return those of the rows that do not match their digests now."""
+        found: npt.NDArray[np.uint64] = np.empty(len(rows), dtype=np.uint64)
+        for numbers, flat, starts in self.reader.pieces(rows):
+            found[numbers] = row_digests(flat, starts, self.shape[1])
+        is_sound: npt.NDArray[np.bool_] = found == self._digests[rows]
+        if self.checked is not None:
+            self.checked.mark(rows[is_sound])
+        return rows[~is_sound]
+
+    def _check(
+        self,
+        rows: npt.NDArray[np.int64],
+        flat: npt.NDArray[Any],
+        starts: npt.NDArray[np.int64],
+        checked: CheckedRows,
+    ) -> None:
+        places = checked.unmarked(rows)
+        rows = rows[places]
+        is_sound = row_digests(flat, starts[places], self.shape[1]) == self._digests[rows]
+        if not is_sound.all():
+            self.reader.watched.check()  # a file that was written to has a clearer error
+            row = int(rows[~is_sound][0])
+            msg = (
+                f"{self._name}: row {row} (star {self._ids[row]}) does not match its digest, it "
+                f"was damaged: {self.reader.where(row)}; find all such rows with 'galahstream "
+                f"verify {self._name}', and add --repair SOURCE to restore them"
             )
-        return found
+            raise DamagedRowError(msg)
+        checked.mark(rows)
 
     def _decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         values = self.stored(rows)
@@ -331,9 +402,18 @@ class Flux:
         self.reader.close()
 
 
-def _open_again(path: str, fingerprint: str, reading: str) -> Store:
-    store = open_store(path, reading)
+def _open_again(
+    path: str,
+    fingerprint: str,
+    options: tuple[str, str],
+    shared: tuple[Any, str, int] | None,
+) -> Store:
+    store = open_store(path, *options)
     if store.fingerprint != fingerprint:
         msg = f"{path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)
+    if shared is not None and store.flux.checked is not None:
+        known, marks_path, inode = shared
+        if store.flux.reader.watched.known == known:  # what was checked is what is read
+            store.flux.checked.join(marks_path, inode)
     return store

@@ -34,7 +34,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = _identity(path.stat())
+        self.known = _identity(path.stat())
 
     def check(self, descriptor: int | None = None) -> None:
         """Raise where path, or the open file, is no longer what it was.
@@ -48,10 +48,10 @@ class Watched:
             found = _identity(os.stat(self._path))  # noqa: PTH116  a microsecond for each batch
         except FileNotFoundError:
             raise StoreChangedError(f"{self._path} was removed {_CURE}") from None
-        if found == self._known and descriptor is not None:
+        if found == self.known and descriptor is not None:
             found = _identity(os.fstat(descriptor))
-        if found != self._known:
-            size, _, file = self._known
+        if found != self.known:
+            size, _, file = self.known
             what = (
                 "was replaced by another file"
                 if found[2] != file
@@ -72,7 +72,7 @@ class RowFile:
 
     def __init__(self, places: RowPlaces) -> None:
         self.places = places
-        self._watched = Watched(places.path)
+        self.watched = Watched(places.path)
         self._descriptor = -1
         self._process = -1
         self._watchful = 0
@@ -114,7 +114,7 @@ class RowFile:
 
     def check(self) -> None:
         """Raise `StoreChangedError` where the file is no longer what it was."""
-        self._watched.check(self.descriptor())
+        self.watched.check(self.descriptor())
 
     def close(self) -> None:
         """Close the file."""

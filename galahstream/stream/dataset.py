@@ -189,7 +189,7 @@ class SpectraDataset(Dataset[Item]):
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         kernels, log, flux = best_kernels(), self.transform, self.store.flux
-        for numbers, flat, starts in flux.reader.pieces(rows):
+        for numbers, flat, starts in flux.pieces(rows):
             first = starts + self._pixels.start if self._pixels.start else starts
             target = out[numbers]
             if flux.codec is not None and isinstance(log, LogFlux):

@@ -3,7 +3,6 @@
 import mmap
 import os
 import signal
-import tempfile
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ import psutil
 import torch
 
 from galahstream.errors import StorageFullError, WorkerError
+from galahstream.nameless import nameless_file
 from galahstream.stream.crew import batch_name, closed_error
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.pool import BatchPool
@@ -37,16 +37,10 @@ class SharedSlots:
     """A nameless file in memory, of which each batch in flight takes a part.
 
     It grows whenever all parts are taken, so that a user may keep what they get.
-    Where the system has no such files, a temporary one that ends with this object.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("galahstream")
-            self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
-        else:
-            descriptor, self.path = tempfile.mkstemp(prefix="galahstream-")
-            weakref.finalize(self, os.unlink, self.path)
+        descriptor, self.path = nameless_file(self)
         self._closing = weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         self._size = 0

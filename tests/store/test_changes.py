@@ -51,7 +51,7 @@ def test_every_change_is_found_at_the_next_batch(
     store: Store, change: Callable[[Path], None], text: str
 ) -> None:
     readings = ("auto",) if store.flux.way == "h5py" else ("mapped", "pread")
-    opened = [open_store(store.path, reading) for reading in readings]
+    opened = [open_store(store.path, reading=reading) for reading in readings]
     for one in opened:
         one.flux[0]
     change(flux_file(store))
@@ -65,7 +65,7 @@ def test_every_change_is_found_at_the_next_batch(
 def test_a_loader_ends_its_epoch_at_the_batch(
     npy_store: Store, reading: str, worker_type: str
 ) -> None:
-    dataset = SpectraDataset(open_store(npy_store.path, reading), transform=np.nan_to_num)
+    dataset = SpectraDataset(open_store(npy_store.path, reading=reading), transform=np.nan_to_num)
     with SpectraLoader(dataset, 2, worker_type=worker_type) as loader:
         batches = iter(loader)
         next(batches)
@@ -79,7 +79,7 @@ def test_a_loader_ends_its_epoch_at_the_batch(
 def test_a_change_while_a_batch_is_read_is_found_before_it_is_used(
     npy_store: Store, reading: str
 ) -> None:
-    with open_store(npy_store.path, reading) as store:
+    with open_store(npy_store.path, reading=reading) as store:
         pieces = store.flux.reader.pieces(np.arange(3))
         next(pieces)
         rewritten(npy_store.path / "flux.npy")

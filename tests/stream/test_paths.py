@@ -53,7 +53,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path
         for reading in ("auto",) if "compression" in options else ("mapped", "pread"):
             for workers, worker_type in WORKERS[:3]:
-                dataset = SpectraDataset(open_store(path, reading), return_ids=True)
+                dataset = SpectraDataset(open_store(path, reading=reading), return_ids=True)
                 found = batches(
                     SpectraLoader(
                         dataset, 8, shuffle=True, num_workers=workers, worker_type=worker_type
@@ -92,7 +92,7 @@ def test_windows_and_plain_flux_too(
     pixels = slice(10, 30) if "window" in options else slice(None)
     wanted = torch.stack([x for x, _ in whole])[:, pixels]
     for reading in ("mapped", "pread"):
-        dataset = SpectraDataset(open_store(store.path, reading), **options)
+        dataset = SpectraDataset(open_store(store.path, reading=reading), **options)
         found = torch.cat(
             [x for x, _ in batches(SpectraLoader(dataset, 9))[: -(-len(dataset) // 9)]]
         )
@@ -130,7 +130,7 @@ def test_memory_of_batches_is_used_again(survey: Pair, tmp_path: Path) -> None:
 def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
     path = convert(survey.folder, tmp_path / "a").path
     for reading in ("mapped", "pread"):
-        dataset = SpectraDataset(open_store(path, reading))
+        dataset = SpectraDataset(open_store(path, reading=reading))
         free, bound = (
             batches(SpectraLoader(dataset, 8, shuffle=True, memory_budget=budget))
             for budget in (None, 1)
@@ -143,7 +143,7 @@ def test_one_dataset_is_read_by_many_threads_at_once(
     survey: Pair, tmp_path: Path, reading: str
 ) -> None:
     path = convert(survey.folder, tmp_path / "a").path
-    dataset = SpectraDataset(open_store(path, reading))
+    dataset = SpectraDataset(open_store(path, reading=reading))
     wanted = torch.stack([x for x, _ in dataset])
 
     def is_right(seed: int) -> bool:
