@@ -23,9 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"galahstream: {_one_line(error)}", file=sys.stderr)
+        _print_notes(error)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("galahstream: interrupted", file=sys.stderr)
+        _print_notes(error)
         return 130
     text, status = result.pop("text"), result.pop("status", 0)
     print(json.dumps(result, indent=1) if options.json else text)
@@ -44,6 +46,11 @@ def train_main() -> int:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _print_notes(error: BaseException) -> None:
+    for note in getattr(error, "__notes__", ()):
+        print(f"galahstream: {note}", file=sys.stderr)
 
 
 def _mock(options: argparse.Namespace) -> dict[str, Any]:
@@ -79,6 +86,8 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
         on_bad=options.on_bad,
         in_place=options.in_place,
         jobs=options.jobs,
+        resume=options.resume,
+        take_over=options.take_over,
         overwrite=options.overwrite,
     ) as store:
         return _described(store)
@@ -353,6 +362,14 @@ def _parser() -> argparse.ArgumentParser:
         "--in-place", action="store_true", help="link the source's .npy file instead of copying it"
     )
     convert.add_argument("--jobs", type=int, help="threads (one a core)")
+    convert.add_argument(
+        "--no-resume", dest="resume", action="store_false",
+        help="begin anew instead of going on where a conversion was cut off",
+    )  # fmt: skip
+    convert.add_argument(
+        "--take-over", action="store_true",
+        help="go on with what a process of another host began, which must be gone",
+    )  # fmt: skip
     convert.add_argument("--overwrite", action="store_true", help="replace DEST when it is there")
 
     info = command("info", _info, "tell what a store holds", "galahstream info store")

@@ -8,15 +8,20 @@ Examples
 (2, 16384)
 """
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galahstream import __version__
 from galahstream.errors import BadSpectraError, LabelError, OptionError
+from galahstream.journal import Block, Journal, Written
 from galahstream.options import check_count
 from galahstream.sources.arrays import NpyPairSource
 from galahstream.sources.base import LeftOut, Source
@@ -25,19 +30,20 @@ from galahstream.sources.npy_file import NpyFile
 from galahstream.sources.opening import PathLike, open_source
 from galahstream.splits import split_rows
 from galahstream.store import Store, hdf5, npy, open_store
-from galahstream.store.atomic import check_destination, publishing
 from galahstream.store.codec import DEFAULT_RANGE, NO_VALUE, Codec
-from galahstream.store.digest import array_digest
+from galahstream.store.digest import array_digest, text_digest
 from galahstream.store.layout import (
     FLUX_DTYPES,
     ArrayPlace,
     FluxWriter,
     LinkedFlux,
     PlacedFluxWriter,
+    full_disk_named,
     write_array,
 )
 from galahstream.store.manifest import FluxCode, LabelColumn, Manifest, OddPixels
-from galahstream.transfer import Written, rows_without_flux, write_flux
+from galahstream.store.workshop import Workshop, workshop
+from galahstream.transfer import rows_without_flux, sound_blocks, write_flux
 from galahstream.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 
 FORMATS = ("npy", "hdf5")
@@ -74,6 +80,8 @@ def convert(
     on_bad: str = "refuse",
     in_place: bool = False,
     jobs: int | None = None,
+    resume: bool = True,
+    take_over: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Store:
@@ -117,6 +125,12 @@ def convert(
         C-ordered little-endian float32 on the same file system.
     jobs : int, optional
         Threads that encode, hash and write; one a core if not given.
+    resume : bool
+        Go on where an earlier conversion into `dest` with the same settings was
+        cut off; the bytes are those of an uninterrupted one. In place and with
+        compression it begins anew. False begins anew in any case.
+    take_over : bool
+        Go on with what a process of another host began, which must be gone.
     overwrite : bool
         Replace a store that is there, once the new one is complete.
     progress : bool
@@ -130,43 +144,110 @@ def convert(
     ------
     GalahStreamError
         For input that cannot be converted; nothing is left at the destination.
+    LockedError
+        If another process converts into `dest`.
     """
     destination = Path(dest)
     _check_options(format, dtype, flux_range, compression, chunk_rows, on_bad, jobs)
-    check_destination(destination, overwrite=overwrite)
-    opened = open_source(source, labels, on_bad)
-    linked = _linkable(opened, format, dtype, on_bad) if in_place else None
-    codec = Codec.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
-    bad = np.zeros(len(opened), dtype=bool)
-    if on_bad == "skip":
-        bad = rows_without_flux(opened, jobs, progress)
-    plan = _plan(opened, bad, wavelength, groups, split, seed, dtype, linked is not None)
-    with publishing(destination, overwrite=overwrite) as path:
-        if format == "npy":
-            places = npy.lay_out(path, *_shape(plan), linked_flux=linked)
-        else:
-            places = hdf5.lay_out(
-                path,
-                *_shape(plan),
-                chunk_rows=chunk_rows,
-                compression=compression,
-                manifest_bytes=len(plan.manifest.to_json().encode()) + 4096,
-            )
-        writer: FluxWriter
-        if linked is not None:
-            writer = LinkedFlux()
-        elif "flux" in places:
-            writer = PlacedFluxWriter(places["flux"])
-        else:
-            writer = hdf5.CompressedFluxWriter(path, chunk_rows, opened.n_pixels, dtype)
-            jobs = 1  # HDF5 lets one thread in at a time, and a chunk is written once in order
-        try:
-            digests, written = write_flux(opened, plan.stored_row, writer, codec, jobs, progress)
-        finally:
-            writer.close()
-        text = _write_arrays(plan, places, digests, written, codec)
-        (npy if format == "npy" else hdf5).write_manifest(path, text)
+    with workshop(destination, overwrite=overwrite, take_over=take_over) as made:
+        opened = open_source(source, labels, on_bad)
+        linked = _linkable(opened, format, dtype, on_bad) if in_place else None
+        codec = Codec.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
+        bad = np.zeros(len(opened), dtype=bool)
+        if on_bad == "skip":
+            bad = rows_without_flux(opened, jobs, progress)
+        plan = _plan(opened, bad, wavelength, groups, split, seed, dtype, linked is not None)
+        settings = {
+            "format": format,
+            "dtype": dtype,
+            "flux_range": flux_range,
+            "compression": compression,
+            "chunk_rows": chunk_rows,
+            "in_place": in_place,
+            "on_bad": on_bad,
+            **_settings_of(opened, plan),
+        }
+        if not resume:
+            made.clear()
+        journal = Journal(made.journal)
+        journal.check_settings(settings, destination)
+        with _kept_to_go_on_with(made, journal, destination, len(opened)):
+            if format == "npy":
+                places = npy.lay_out(made.store, *_shape(plan), linked_flux=linked)
+            else:
+                places = hdf5.lay_out(
+                    made.store,
+                    *_shape(plan),
+                    chunk_rows=chunk_rows,
+                    compression=compression,
+                    manifest_bytes=len(plan.manifest.to_json().encode()) + 4096,
+                )
+            note: Callable[[Block], None] | None = None
+            writer: FluxWriter
+            if linked is not None:
+                writer = LinkedFlux()
+            elif "flux" in places:
+                # Only bytes at places of their own can be gone on with.
+                sound = sound_blocks(journal.blocks, plan.stored_row, places["flux"])
+                journal.begin(settings, sound)
+                writer, note = PlacedFluxWriter(places["flux"]), journal.add
+            else:
+                writer = hdf5.CompressedFluxWriter(made.store, chunk_rows, opened.n_pixels, dtype)
+                jobs = 1  # HDF5 lets one thread in at a time, and a chunk is written once in order
+            try:
+                digests, written = write_flux(
+                    opened, plan.stored_row, writer, codec, jobs, progress, journal.blocks, note
+                )
+            finally:
+                writer.close()
+            text = _write_arrays(plan, places, digests, written, codec)
+            if format == "npy":
+                npy.write_manifest(made.store, text)
+            else:
+                hdf5.write_manifest(made.store, text, places)
     return open_store(destination)
+
+
+@contextmanager
+def _kept_to_go_on_with(
+    made: Workshop, journal: Journal, destination: Path, n_stars: int
+) -> Iterator[None]:
+    """Keep what was made when an error ends a conversion, unless it would be met again."""
+    try:
+        with full_disk_named(made.store):
+            yield
+    except (BadSpectraError, OptionError):
+        made.clear()
+        raise
+    except BaseException as error:
+        n_done = sum(block.n_rows for block in journal.blocks)
+        if n_done == 0:
+            made.clear()
+        else:
+            error.add_note(
+                f"{n_done:,} of {n_stars:,} stars are done and kept in {made.folder}: the same "
+                f"conversion into {destination} goes on from there"
+            )
+        raise
+
+
+def _settings_of(source: Source, plan: _Plan) -> dict[str, Any]:
+    """Return what else decides about the bytes of a store, as plain values."""
+    files = [(str(file.absolute()), file.stat()) for file in source.files]
+    states = [(name, found.st_size, found.st_mtime_ns) for name, found in files]
+    return {
+        "source": str(Path(source.name).absolute()) if files else source.name,
+        "files of the source": text_digest(json.dumps(states)),
+        "labels": [[column.name, column.unit] for column in plan.manifest.labels],
+        "values of the labels": array_digest(plan.labels),
+        "ids": array_digest(plan.ids),
+        "rows kept": array_digest(plan.source_row),
+        "wavelength": array_digest(plan.wavelength),
+        "split": list(plan.manifest.split),
+        "seed": plan.manifest.split_seed,
+        "groups": plan.manifest.groups,
+        "galahstream": __version__,
+    }
 
 
 def _check_options(

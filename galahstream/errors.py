@@ -50,6 +50,10 @@ class DestinationExistsError(GalahStreamError, FileExistsError):
     """The destination is already there and was not to be replaced."""
 
 
+class LockedError(GalahStreamError, BlockingIOError):
+    """Another process is writing to the destination."""
+
+
 class StoreFormatError(GalahStreamError, OSError):
     """A store is incomplete, damaged, or contradicts its manifest."""
 

@@ -6,9 +6,8 @@ let go of the GIL for all of that but the digests, which take a twentieth.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -18,10 +17,11 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from galahstream.errors import BadSpectraError, OptionError
+from galahstream.journal import Block, Written
 from galahstream.sources.base import Source
 from galahstream.store.codec import MOST_CLIPPED, Codec
 from galahstream.store.digest import row_digests
-from galahstream.store.layout import FluxWriter
+from galahstream.store.layout import ArrayPlace, FluxWriter, map_array
 from galahstream.store.manifest import OddPixels
 
 _Flux = npt.NDArray[np.float32]
@@ -32,32 +32,20 @@ _BLOCK_BYTES = 8 * 1024 * 1024
 _STEP_ROWS = 8
 
 
-@dataclass(frozen=True)
-class Written:
-    """What was found in flux on its way; `lowest` and `highest` are of finite pixels."""
-
-    odd_pixels: OddPixels = field(default_factory=OddPixels)
-    clipped: int = 0
-    lowest: float = np.inf
-    highest: float = -np.inf
-
-    def __add__(self, other: "Written") -> "Written":
-        return Written(
-            self.odd_pixels + other.odd_pixels,
-            self.clipped + other.clipped,
-            min(self.lowest, other.lowest),
-            max(self.highest, other.highest),
-        )
-
-
-def flux_blocks(source: Source, doing: str, progress: bool) -> Iterator[tuple[int, _Flux]]:
+def flux_blocks(
+    source: Source, doing: str, progress: bool, first_row: int = 0
+) -> Iterator[tuple[int, _Flux]]:
     """Yield first source row and flux of each block, and move a progress bar on."""
     block_rows = max(_BLOCK_BYTES // (4 * source.n_pixels), 1)
-    first_row = 0
     with tqdm(
-        total=len(source), desc=doing, unit=" stars", delay=1, disable=None if progress else True
+        total=len(source),
+        initial=first_row,
+        desc=doing,
+        unit=" stars",
+        delay=1,
+        disable=None if progress else True,
     ) as bar:
-        for flux in source.iter_blocks(block_rows):
+        for flux in source.iter_blocks(block_rows, first_row):
             yield first_row, flux
             first_row += len(flux)
             bar.update(len(flux))
@@ -76,6 +64,8 @@ def write_flux(
     codec: Codec | None,
     jobs: int | None,
     progress: bool,
+    done: Sequence[Block] = (),
+    note: Callable[[Block], None] | None = None,
 ) -> tuple[npt.NDArray[np.uint64], Written]:
     """Write the flux of a source to its rows of a store.
 
@@ -93,6 +83,10 @@ def write_flux(
         Threads; None for one a core.
     progress : bool
         Show a progress bar.
+    done : sequence of Block
+        What is in the store already, from the source's first row on.
+    note : callable, optional
+        Gets each block that was written, in the order of the source.
 
     Returns
     -------
@@ -108,10 +102,16 @@ def write_flux(
     """
     n_stored = int(np.count_nonzero(stored_row >= 0))
     digests = np.zeros(n_stored, dtype=np.uint64)
-    work = partial(_write_block, source, stored_row, writer, codec, digests)
-    blocks = flux_blocks(source, "converting", progress)
     written, n_read = Written(), 0
+    for block in done:
+        digests[_kept(stored_row, n_read, block.n_rows)] = block.digests
+        written += block.written
+        n_read += block.n_rows
+    work = partial(_write_block, source, stored_row, writer, codec, digests)
+    blocks = flux_blocks(source, "converting", progress, n_read)
     for n_rows, found in _in_threads(work, blocks, jobs):
+        if note is not None:
+            note(Block(n_rows, digests[_kept(stored_row, n_read, n_rows)], found))
         n_read += n_rows
         written += found
         if codec is not None and written.clipped > MOST_CLIPPED * n_stored * source.n_pixels:
@@ -120,6 +120,27 @@ def write_flux(
         msg = f"{source.name}: {n_read} of {len(source)} spectra could be read; check the source"
         raise BadSpectraError(msg)
     return digests, written
+
+
+def sound_blocks(
+    blocks: Sequence[Block], stored_row: npt.NDArray[np.int64], place: ArrayPlace
+) -> int:
+    """Return how many blocks, from the first on, are in a file as they were noted."""
+    n_pixels, n_read = place.shape[1], 0
+    for number, block in enumerate(blocks):
+        rows = _kept(stored_row, n_read, block.n_rows)
+        n_read += block.n_rows
+        # A mapping for each block: its pages can go when the block is done.
+        found = row_digests(map_array(place).reshape(-1), rows * n_pixels, n_pixels)
+        if n_read > len(stored_row) or not np.array_equal(found, block.digests):
+            return number
+    return len(blocks)
+
+
+def _kept(stored_row: npt.NDArray[np.int64], first_row: int, n_rows: int) -> npt.NDArray[np.int64]:
+    """Return the stored rows of a block of the source, without those left out."""
+    rows = stored_row[first_row : first_row + n_rows]
+    return rows[rows >= 0]
 
 
 def _in_threads(

@@ -20,8 +20,9 @@ ALLOWED = {
     "splits": COMMON,
     "sources": COMMON | {"wavelength"},
     "store": COMMON | {"wavelength", "splits"},
-    "transfer": COMMON | {"sources", "store"},
-    "conversion": COMMON | {"wavelength", "splits", "sources", "store", "transfer"},
+    "journal": COMMON | {"store"},
+    "transfer": COMMON | {"sources", "store", "journal"},
+    "conversion": COMMON | {"wavelength", "splits", "sources", "store", "transfer", "journal"},
     "stream": COMMON | {"wavelength", "splits", "store"},
     "learn": COMMON | {"wavelength", "splits", "store", "stream"},
 }

@@ -95,9 +95,14 @@ class NpyPairSource(_ArraySource):
         columns = [int(choice.column) for choice in self._choices]
         return self._labels.mapped()[:, columns].astype(np.float64)
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of the spectra."""
+        return (self.flux_file.path,)
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order."""
-        return self.flux_file.iter_blocks(block_rows)
+        return self.flux_file.iter_blocks(block_rows, first_row)
 
 
 class Hdf5Source(_ArraySource):
@@ -129,13 +134,18 @@ class Hdf5Source(_ArraySource):
                     labels[:, number] = file["labels"][:, self._label_columns.index(choice.column)]
         return labels
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The HDF5 file."""
+        return (self._path,)
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order."""
         with h5py.File(self._path, "r") as file:
             dataset = file[self._flux_name]
             if dataset.chunks:  # whole chunks, so that none is decompressed twice
                 block_rows = max(block_rows // dataset.chunks[0], 1) * dataset.chunks[0]
-            for start in range(0, len(self), block_rows):
+            for start in range(first_row, len(self), block_rows):
                 try:
                     block = dataset[start : start + block_rows]
                 except OSError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -71,8 +72,12 @@ class Source(Protocol):
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels, shape (N, K); NaN where a value is missing."""
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the flux of all stars in order, as blocks of shape (n <= block_rows, L)."""
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the flux comes from, to tell whether they changed; none if made."""
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the flux of the stars in order, as blocks of shape (n <= block_rows, L)."""
 
 
 def as_float32(

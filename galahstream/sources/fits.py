@@ -91,9 +91,14 @@ class FitsSource:
         """Return no columns, shape (N, 0)."""
         return np.empty((len(self), 0))
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all stars."""
+        return tuple(path for files in self._files.values() for path in files.values())
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux of the stars in order; the pixels of a missing camera are NaN."""
-        for start in range(0, len(self), block_rows):
+        for start in range(first_row, len(self), block_rows):
             stars = self.ids[start : start + block_rows]
             flux = np.full((len(stars), NOMINAL_PIXELS), np.nan, dtype=np.float32)
             for row, star in enumerate(stars):

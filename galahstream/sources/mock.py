@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,7 @@ class MockSource:
     n_pixels = NOMINAL_PIXELS
     wavelength: npt.NDArray[np.float64] | None = None
     left_out: tuple[LeftOut, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __init__(
         self, stars: int = 8914, seed: int = 42, frame: str = "observed", jobs: int | None = None
@@ -104,10 +106,10 @@ class MockSource:
             labels[star] = draw_star(self._seed, star, self._frame)[0].labels
         return labels
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux of the stars in order."""
         block: list[npt.NDArray[np.float32]] = []
-        for flux in self._iter_stars():
+        for flux in self._iter_stars(first_row):
             block.append(flux)
             if len(block) == block_rows:
                 yield np.stack(block)
@@ -115,10 +117,10 @@ class MockSource:
         if block:
             yield np.stack(block)
 
-    def _iter_stars(self) -> Iterator[npt.NDArray[np.float32]]:
+    def _iter_stars(self, first_row: int) -> Iterator[npt.NDArray[np.float32]]:
         chunks = (
             range(start, min(start + _CHUNK_STARS, len(self)))
-            for start in range(0, len(self), _CHUNK_STARS)
+            for start in range(first_row, len(self), _CHUNK_STARS)
         )
         if self._jobs == 1 or len(self) < _POOL_STARS:
             for chunk in chunks:

@@ -84,12 +84,12 @@ class NpyFile:
             raise SourceShapeError(msg)
         return self.path
 
-    def iter_blocks(self, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the rows of a 2-D array in order as float32 blocks (n <= block_rows, L)."""
         tall_rows = block_rows
         if self._fortran:
             tall_rows = max(block_rows, _TILE_BYTES // (4 * self.shape[1]))
-        for start in range(0, self.shape[0], tall_rows):
+        for start in range(first_row, self.shape[0], tall_rows):
             # A mapping for each block: its pages can go when the block is done.
             tall = self.mapped()[start : start + tall_rows]
             if self._fortran:

@@ -40,12 +40,20 @@ def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         work = workshop / destination.name
         yield work
-        _sync_tree(work)
-        check_destination(destination, overwrite=overwrite)
-        _replace(destination, work, aside=workshop / "replaced")
-        sync_folder(parent)
+        publish(work, destination, overwrite=overwrite, aside=workshop / "replaced")
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def publish(work: Path, destination: Path, *, overwrite: bool, aside: Path) -> None:
+    """Give a finished file or folder its final name, when all its bytes are on disk.
+
+    What had the name goes to `aside` before; both lie on one file system.
+    """
+    _sync_tree(work)
+    check_destination(destination, overwrite=overwrite)
+    _replace(destination, work, aside)
+    sync_folder(destination.absolute().parent)
 
 
 @contextmanager

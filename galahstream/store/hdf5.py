@@ -5,8 +5,9 @@ flux can be memory-mapped. A compressed one is written and read through h5py.
 """
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -21,6 +22,7 @@ from galahstream.store.layout import (
     array_shapes,
     map_array,
     take_space,
+    write_all,
 )
 
 COMPRESSIONS = ("gzip", "lzf")
@@ -44,13 +46,19 @@ def lay_out(
 ) -> dict[str, ArrayPlace]:
     """Create the file of a store with its datasets allocated and room for the manifest.
 
+    HDF5 makes a layout of no bytes beside it, which :func:`write_manifest` takes
+    over: a file that HDF5 itself has open is lost when its process is killed. An
+    array that an earlier run wrote, laid out alike, stays as it is.
+
     Returns
     -------
     dict
-        The place of each array by its name; without ``flux`` where it is compressed.
+        The place of each array by its name; without ``flux`` where it is
+        compressed, and HDF5 writes the file itself.
     """
+    layout = path if compression is not None else _layout_of(path)
     with h5py.File(
-        path, "w", libver=_LIBVER, alignment_threshold=_PAGE, alignment_interval=_PAGE
+        layout, "w", libver=_LIBVER, alignment_threshold=_PAGE, alignment_interval=_PAGE
     ) as file:
         room = h5py.string_dtype("utf-8", manifest_bytes)
         file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
@@ -61,12 +69,37 @@ def lay_out(
             else:
                 _create(file, name, shape, dtype, None, None)
         places = {name: _first_run(dataset, path) for name, dataset in file.items()}
-    take_space(path, path.stat().st_size)
+    take_space(path, layout.stat().st_size)
     return {name: place for name, place in places.items() if place is not None}
 
 
-def write_manifest(path: Path, text: str) -> None:
-    """Fill the room that was left for the manifest."""
+def write_manifest(path: Path, text: str, places: Mapping[str, ArrayPlace]) -> None:
+    """Fill the room that was left for the manifest, and all that lies around the arrays."""
+    if "flux" not in places:
+        _fill_room(path, text)
+        return
+    layout = _layout_of(path)
+    _fill_room(layout, text)
+    with layout.open("rb") as source, path.open("r+b") as target:
+        start = 0
+        for place in sorted(places.values(), key=lambda place: place.offset):
+            _copy(source, target, start, place.offset)
+            start = place.stop
+        _copy(source, target, start, layout.stat().st_size)
+    layout.unlink()
+
+
+def _layout_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.layout")
+
+
+def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
+    source.seek(start)
+    data = np.frombuffer(source.read(stop - start), dtype=np.uint8)
+    write_all(target.fileno(), data, start)
+
+
+def _fill_room(path: Path, text: str) -> None:
     with h5py.File(path, "r+", libver=_LIBVER) as file:
         attribute = h5py.h5a.open(file.id, b"manifest")
         room = attribute.dtype.itemsize

@@ -7,6 +7,8 @@ afterwards with ``pwrite``: the bytes do not depend on the order of writing.
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -168,38 +170,39 @@ def write_all(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> N
         data, offset = data[written:], offset + written
 
 
-def reserve(path: Path, size: int) -> None:
-    """Create a file of a size, with its space taken on disk where the system can do so.
-
-    Raises
-    ------
-    StorageFullError
-        If the file system has no room for it.
-    """
-    path.touch(exist_ok=False)
-    take_space(path, size)
-
-
 def take_space(path: Path, size: int) -> None:
-    """Make a file at least `size` bytes long, its space taken on disk where the system can do so.
+    """Make a file `size` bytes long, its space taken on disk where the system can do so.
+
+    A file that is there, and not longer, keeps its bytes.
 
     Raises
     ------
     StorageFullError
         If the file system has no room for it.
     """
-    with path.open("r+b") as file:
-        try:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with full_disk_named(path, size):
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
+                os.posix_fallocate(descriptor, 0, size)
             else:
-                file.truncate(size)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(path.parent).free
-            msg = (
-                f"{path}: {size:,} bytes are needed and the file system has {free:,} free; make "
-                f"room, or store 16-bit flux (dtype='uint16', --dtype uint16)"
-            )
-            raise StorageFullError(msg) from error
+                os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def full_disk_named(path: Path, size: int | None = None) -> Iterator[None]:
+    """Turn the error of a full disk into one that says where, how much is free, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        needed = "more bytes" if size is None else f"{size:,} bytes"
+        msg = (
+            f"{path}: {needed} are needed and the file system has {free:,} free; make "
+            f"room, or store 16-bit flux (dtype='uint16', --dtype uint16)"
+        )
+        raise StorageFullError(msg) from error

@@ -13,7 +13,7 @@ from galahstream.store.layout import (
     RowPlaces,
     array_shapes,
     map_array,
-    reserve,
+    take_space,
     write_all,
 )
 
@@ -32,6 +32,8 @@ def lay_out(
 ) -> dict[str, ArrayPlace]:
     """Create the folder of a store with all its arrays in their final size.
 
+    Of a folder that an earlier run laid out alike, the arrays stay as they are.
+
     Parameters
     ----------
     linked_flux : Path, optional
@@ -47,7 +49,7 @@ def lay_out(
     OptionError
         If the file cannot have a second name there.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
     if linked_flux is not None:
         del shapes["flux"]
@@ -100,7 +102,7 @@ def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPla
     """Create a .npy file of its final size, with a header of one page where it is a table."""
     place_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     header = _header(shape, dtype, FLUX_HEADER_BYTES if len(shape) == 2 else 0)
-    reserve(path, len(header) + place_bytes)
+    take_space(path, len(header) + place_bytes)
     with path.open("r+b") as file:
         write_all(file.fileno(), np.frombuffer(header, dtype=np.uint8), 0)
     return ArrayPlace(path, len(header), shape, dtype)

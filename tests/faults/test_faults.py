@@ -1,0 +1,20 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_conversion_cut_at_any_file_call_goes_on_to_the_same_bytes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.interrupted", "--every", "11", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    for counts in json.loads(done.stdout).values():
+        assert counts["points"] > 50
+        assert counts["killed"] > 20
+        assert counts["went on"] > 20
+        assert "wrong" not in counts
