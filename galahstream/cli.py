@@ -101,8 +101,15 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
+    from galahstream.repair import repair
     from galahstream.store import open_store
 
+    if options.repair is not None:
+        source = options.repair[0] if len(options.repair) == 1 else tuple(options.repair)
+        restored = repair(options.store, source).tolist()
+        found = f"{len(restored):,} restored" if restored else "sound, nothing to restore"
+        lines = [f"restored    row {row}" for row in restored] + [f"{options.store}: {found}"]
+        return {"path": str(options.store), "restored": restored, "text": "\n".join(lines)}
     with open_store(options.store) as store:
         damaged = store.verify(progress=True).tolist()
         places = [store.flux.reader.where(row) for row in damaged]
@@ -111,7 +118,8 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
             f"damaged     row {row} (star {star}): {place}"
             for row, star, place in zip(damaged, ids, places, strict=True)
         ]
-        found = f"{len(damaged):,} are damaged; convert the source again" if damaged else "sound"
+        cure = "restore them from the source with --repair SOURCE"
+        found = f"{len(damaged):,} are damaged; {cure}" if damaged else "sound"
         lines.append(f"{options.store}: {len(store):,} stars, {found}")
         return {
             "path": str(options.store),
@@ -379,6 +387,10 @@ def _parser() -> argparse.ArgumentParser:
         "verify", _verify, "check every spectrum of a store", "galahstream verify store"
     )
     verify.add_argument("store", type=Path, metavar="STORE")
+    verify.add_argument(
+        "--repair", nargs="+", type=Path, metavar="SOURCE",
+        help="restore damaged rows from the source that the store was converted from",
+    )  # fmt: skip
 
     plot = command(
         "plot",

@@ -62,6 +62,10 @@ class DamagedRowError(StoreFormatError):
     """A stored spectrum does not match its digest."""
 
 
+class RepairError(GalahStreamError, ValueError):
+    """A source is not the one that a damaged store was made of."""
+
+
 class StoreChangedError(StoreFormatError):
     """A file of an open store was replaced, truncated or rewritten."""
 

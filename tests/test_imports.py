@@ -22,6 +22,7 @@ ALLOWED = {
     "store": COMMON | {"wavelength", "splits"},
     "journal": COMMON | {"store"},
     "transfer": COMMON | {"sources", "store", "journal"},
+    "repair": COMMON | {"sources", "store"},
     "conversion": COMMON | {"wavelength", "splits", "sources", "store", "transfer", "journal"},
     "stream": COMMON | {"wavelength", "splits", "store"},
     "learn": COMMON | {"wavelength", "splits", "store", "stream"},

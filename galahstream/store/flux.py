@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import StoreFormatError
+from galahstream.errors import DamagedRowError, StoreFormatError
 from galahstream.store.layout import RowPlaces
 from galahstream.store.row_file import RowFile, Watched, advise
 
@@ -197,7 +197,16 @@ class Hdf5Flux:
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
         for number in np.argsort(rows, kind="stable"):
-            dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
+            try:
+                dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
+            except OSError as error:
+                self.watched.check()
+                msg = (
+                    f"{self.where(rows[number])} cannot be read ({error}), it was damaged; find "
+                    f"all such rows with 'galahstream verify {self._path}', and add --repair "
+                    f"SOURCE to restore them"
+                )
+                raise DamagedRowError(msg) from error
         self.watched.check()
         yield slice(0, len(rows)), stored.reshape(-1), np.arange(len(rows)) * n_pixels
 

@@ -89,6 +89,17 @@ def write_manifest(path: Path, text: str, places: Mapping[str, ArrayPlace]) -> N
     layout.unlink()
 
 
+def layout_of_store(path: Path) -> dict[str, Any]:
+    """Return the options of :func:`lay_out` that give a file like this store's."""
+    with h5py.File(path, "r") as file:
+        flux = file["flux"]
+        return {
+            "chunk_rows": flux.chunks[0] if flux.chunks else 1,
+            "compression": flux.compression,
+            "manifest_bytes": h5py.h5a.open(file.id, b"manifest").dtype.itemsize,
+        }
+
+
 def _layout_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.layout")
 

@@ -86,6 +86,8 @@ class Store:
         The source's star ids, and the row of the source each row came from.
     split : ndarray, shape (N,), uint8
         0 train, 1 val, 2 test.
+    arrays : mapping of str to ndarray
+        Everything but the flux as it is stored, by the format's own names.
     flux : Flux
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
     """
@@ -110,6 +112,7 @@ class Store:
         arrays: dict[str, npt.NDArray[Any]]
         arrays, places = engine.open_arrays(path, *shape, self.manifest.dtype)
         self._check_digests(arrays)
+        self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
         self.wavelength = arrays["wavelength"]
         self.ids, self.source_row, self.split = (
             arrays[name] for name in ("ids", "source_row", "split")
@@ -234,7 +237,7 @@ class Store:
             Numbers of damaged rows; empty for a sound store. Everything else in
             the store was checked when it was opened.
         """
-        damaged = [np.empty(0, dtype=np.int64)]
+        damaged: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
         with tqdm(
             total=len(self),
             desc="verifying",
@@ -361,10 +364,15 @@ class Flux:
                 self._check(rows[begin : begin + len(step)], flat, step, checked)
 
     def damaged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return those of the rows that do not match their digests now."""
+        """Return those of the rows that cannot be read, or do not match their digests now."""
         found: npt.NDArray[np.uint64] = np.empty(len(rows), dtype=np.uint64)
-        for numbers, flat, starts in self.reader.pieces(rows):
-            found[numbers] = row_digests(flat, starts, self.shape[1])
+        try:
+            for numbers, flat, starts in self.reader.pieces(rows):
+                found[numbers] = row_digests(flat, starts, self.shape[1])
+        except DamagedRowError:  # a chunk that cannot be decompressed
+            if len(rows) == 1:
+                return rows
+            return np.concatenate([self.damaged(row) for row in np.split(rows, len(rows))])
         is_sound: npt.NDArray[np.bool_] = found == self._digests[rows]
         if self.checked is not None:
             self.checked.mark(rows[is_sound])
