@@ -18,7 +18,7 @@ from galahstream.store.flux import MappedFlux
 from galahstream.stream.crew import Crew
 from galahstream.stream.dataset import Item, SpectraDataset, Views
 from galahstream.stream.device import batch_memory, choose_device, hand_over
-from galahstream.stream.order import WINDOW_BLOCKS, EpochOrder
+from galahstream.stream.order import WINDOW_BLOCKS, EpochOrder, Share, count_batches
 from galahstream.stream.pool import BatchPool
 from galahstream.stream.transforms import LogFlux
 from galahstream.stream.worker_processes import ProcessCrew
@@ -58,6 +58,11 @@ class SpectraLoader(DataLoader[Item]):
         Leave out a last batch of fewer than B stars.
     device : str or torch.device, optional
         Where batches go; None leaves them in plain memory.
+    rank, world_size : int, optional
+        Which of how many processes this one is: each gets its share of every global
+        batch of `batch_size` stars for each, so that all have equally many batches
+        and no star is seen twice. Those of ``torch.distributed`` where it is
+        initialised, else 0 of 1.
     memory_budget : int, optional
         Bytes of a mapped store that may be resident; pages go back beyond them.
     sampler, batch_sampler : optional
@@ -68,8 +73,8 @@ class SpectraLoader(DataLoader[Item]):
     Raises
     ------
     OptionError
-        For a batch size below 1, workers below 0, an unknown kind of worker, or
-        a block larger than the split.
+        For a batch size below 1, workers below 0, an unknown kind of worker, a
+        block larger than the split, or a rank that is none of `world_size`.
     DeviceError
         For a device that this machine does not have.
     StorageFullError
@@ -96,6 +101,8 @@ class SpectraLoader(DataLoader[Item]):
         drop_last: bool = False,
         device: str | torch.device | None = None,
         memory_budget: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
         sampler: Sampler[int] | None = None,
         batch_sampler: Sampler[list[int]] | None = None,
         **keywords: Any,
@@ -115,6 +122,10 @@ class SpectraLoader(DataLoader[Item]):
         self.workers = num_workers
         self.device = choose_device(str(device)) if device is not None else torch.device("cpu")
         self.memory_budget = memory_budget
+        if (rank is not None or world_size is not None) and (sampler or batch_sampler):
+            msg = "rank and world_size share out the loader's own order; leave out the sampler"
+            raise OptionError(msg)
+        self.rank, self.world_size = _place_among_ranks(rank, world_size)
         self.order = EpochOrder(len(dataset), shuffle=shuffle, seed=seed, block=shuffle_block)
         self._start_method = keywords.pop("multiprocessing_context", None) or safe_start_method()
         keywords.setdefault("collate_fn", whole_batch)
@@ -132,7 +143,8 @@ class SpectraLoader(DataLoader[Item]):
         self._group = 1
         if self._knows_order and isinstance(dataset.transform, LogFlux | None):
             self._group = max(_GROUP_BYTES // (4 * rows * dataset.n_pixels), 1)
-        self._shape = (rows * self._group, dataset.n_pixels)
+        # A rank's last batch can have a row more than the others.
+        self._shape = (rows * self._group + (self.world_size > 1), dataset.n_pixels)
         self._maker = _Maker(dataset, self._pool(), self._knows_order, memory_budget)
         self._crew: Crew | ProcessCrew | None = None
         self._served = 0
@@ -144,10 +156,19 @@ class SpectraLoader(DataLoader[Item]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._served = self.order.served
-        for batch in hand_over(self._batches(), self.device):
-            self._served += _rows_in(batch)
+        share = self._share() if self._knows_order else None
+        for number, batch in enumerate(hand_over(self._batches(share), self.device)):
+            self._served = share.served[number] if share else self._served + _rows_in(batch)
             yield batch
         self.set_epoch(self.epoch + 1)
+
+    def __len__(self) -> int:
+        """Return the number of batches that are left of the epoch, the same for every rank."""
+        if not self._knows_order:
+            return super().__len__()
+        size = self.batch_size
+        assert size is not None
+        return count_batches(len(self.order), size, self.world_size, drop_last=self.drop_last)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
@@ -197,24 +218,28 @@ class SpectraLoader(DataLoader[Item]):
     def _pool(self) -> BatchPool:
         return BatchPool(self._shape, partial(batch_memory, device=self.device))
 
-    def _batches(self) -> Iterator[Any]:
-        size = self.batch_size
-        for group in self._groups():
-            if self._group == 1 or size is None:
-                yield self._collated(group)
-            else:
-                parts = [torch.split(tensor, size) for tensor in group]
-                del group
-                for batch in zip(*parts, strict=True):
-                    yield self._collated(batch)
+    def _batches(self, share: Share | None) -> Iterator[Any]:
+        if share is None:
+            for whole in self._groups(self._asked_by_sampler()):
+                yield self._collated(whole)
+            return
+        first = 0
+        for group in self._groups(self._asked(share)):
+            sizes = share.sizes[first : first + self._group]
+            first += self._group
+            parts = [torch.split(tensor, sizes) for tensor in group]
+            del group
+            for batch in zip(*parts, strict=True):
+                yield self._collated(batch)
 
     def _collated(self, whole: tuple[torch.Tensor, ...]) -> Any:
         if self.collate_fn is whole_batch:
             return whole if len(whole) > 1 else whole[0]
         return self.collate_fn(Views(whole))
 
-    def _groups(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        asked = self._asked()
+    def _groups(
+        self, asked: Iterator[tuple[_Indices, _Indices]]
+    ) -> Iterator[tuple[torch.Tensor, ...]]:
         if self.workers == 0:
             return (self._maker.make(*wanted) for wanted in asked)
         if self._crew is None or not self._crew.is_alive:
@@ -229,27 +254,38 @@ class SpectraLoader(DataLoader[Item]):
         """Whether the batches are slices of the loader's own order."""
         return self.sampler is self.order and type(self.batch_sampler) is BatchSampler
 
-    def _asked(self) -> Iterator[tuple[_Indices, _Indices]]:
-        """Yield the items of each group of batches, and those that the disk is asked for ahead."""
-        if not self._knows_order:
-            batches: Any = self.batch_sampler
-            for indices in batches:
-                yield np.asarray(indices, dtype=np.int64), _NOTHING
-            return
-        # Slices of an array: lists of numbers cost as much as the rest of the loop.
-        order = self.order.rows()[self.order.served :]
+    def _share(self) -> Share:
         size = self.batch_size
         assert size is not None
-        stop = len(order) - len(order) % size if self.drop_last else len(order)
-        ahead, distance = order, _ROWS_AHEAD
+        return Share.of(
+            self.order.rows(),
+            self.order.served,
+            size,
+            self.rank,
+            self.world_size,
+            drop_last=self.drop_last,
+        )
+
+    def _asked_by_sampler(self) -> Iterator[tuple[_Indices, _Indices]]:
+        batches: Any = self.batch_sampler
+        for indices in batches:
+            yield np.asarray(indices, dtype=np.int64), _NOTHING
+
+    def _asked(self, share: Share) -> Iterator[tuple[_Indices, _Indices]]:
+        """Yield the items of each group of batches, and those that the disk is asked for ahead."""
+        # Slices of an array: lists of numbers cost as much as the rest of the loop.
+        rows, distance = share.rows, _ROWS_AHEAD
+        ahead = rows
         if self.shuffle_block is not None:
             distance = WINDOW_BLOCKS * self.shuffle_block
-            ahead = sorted_in_spans(order, distance)
-        size *= self._group
-        for start in range(0, stop, size):
+            ahead = sorted_in_spans(rows, distance)
+        start = 0
+        for first in range(0, len(share.sizes), self._group):
+            size = sum(share.sizes[first : first + self._group])
             # The first group asks for all that lies before the place where the second goes on.
             begin = start + distance if start else 0
-            yield order[start : min(start + size, stop)], ahead[begin : start + distance + size]
+            yield rows[start : start + size], ahead[begin : start + distance + size]
+            start += size
 
     def _new_crew(self) -> Crew | ProcessCrew:
         depth = self.workers + 1  # few: the cache then holds the memory that is used again
@@ -313,6 +349,23 @@ def whole_batch(items: Sequence[Item]) -> Any:
     if isinstance(items, Views):
         return items.whole if len(items.whole) > 1 else items.whole[0]
     return default_collate(list(items))
+
+
+def _place_among_ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    distributed = torch.distributed
+    if rank is None and world_size is None:
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
+    if rank is None or world_size is None:
+        msg = f"rank {rank} of world_size {world_size}: give both, or neither"
+        raise OptionError(msg)
+    check_count("world_size", world_size, least=1)
+    check_count("rank", rank, least=0)
+    if rank >= world_size:
+        msg = f"rank {rank} of {world_size}; ranks are counted from 0 to {world_size - 1}"
+        raise OptionError(msg)
+    return rank, world_size
 
 
 def _rows_in(batch: Any) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from galahstream.errors import OptionError
+from galahstream.errors import OptionError, OrderError
 from galahstream.options import check_count
 from galahstream.splits import check_seed, permutation
 
@@ -78,6 +78,76 @@ def order_quality(order: npt.NDArray[np.int64], batch_size: int) -> OrderQuality
         neighbours=float(np.corrcoef(order[:-1], order[1:])[0, 1]),
         batch_spread=float(np.sqrt(np.mean((means - (n_rows - 1) / 2) ** 2) / expected)),
     )
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several ranks gets of an epoch: its rows, and where each batch of it ends.
+
+    Global batch k is a slice of the order, of `batch_size` rows for each rank. The
+    last one is shared out as evenly as can be; a rest of fewer rows than ranks
+    joins the batch before it. So all ranks have equally many batches, and each
+    row is one rank's.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (m,), int64
+        The rank's rows, batch after batch.
+    sizes : list of int
+        Rows of each of its batches.
+    served : list of int
+        Rows of the epoch that all ranks together have got after each batch.
+    """
+
+    rows: npt.NDArray[np.int64]
+    sizes: list[int]
+    served: list[int]
+
+    @classmethod
+    def of(
+        cls,
+        order: npt.NDArray[np.int64],
+        begin: int,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        *,
+        drop_last: bool,
+    ) -> "Share":
+        """Share out what an epoch's order holds from `begin` on.
+
+        Raises
+        ------
+        OrderError
+            If fewer rows are left than there are ranks.
+        """
+        left = order[begin:]
+        together = batch_size * world_size
+        if drop_last:
+            left = left[: len(left) - len(left) % together]
+        elif 0 < len(left) < world_size:
+            msg = (
+                f"{len(left)} rows of the epoch are left for {world_size} ranks; go on with at "
+                f"most {len(left)} ranks, or with the next epoch (set_epoch)"
+            )
+            raise OrderError(msg)
+        n_whole, rest = divmod(len(left), together)
+        if 0 < rest < world_size:
+            n_whole, rest = n_whole - 1, rest + together
+        whole = left[: n_whole * together].reshape(n_whole, world_size, batch_size)
+        last = left[len(left) - rest :][rest * rank // world_size : rest * (rank + 1) // world_size]
+        ends = [begin + (number + 1) * together for number in range(n_whole)]
+        return cls(
+            rows=np.concatenate((whole[:, rank].reshape(-1), last)),
+            sizes=[batch_size] * n_whole + ([len(last)] if rest else []),
+            served=ends + ([begin + len(left)] if rest else []),
+        )
+
+
+def count_batches(n_rows: int, batch_size: int, world_size: int, *, drop_last: bool) -> int:
+    """Return the number of batches that each rank gets of so many rows."""
+    n_whole, rest = divmod(n_rows, batch_size * world_size)
+    return n_whole + int(not drop_last and rest >= world_size)
 
 
 class EpochOrder(Sampler[int]):
