@@ -192,7 +192,7 @@ class Hdf5Flux:
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in memory of their own."""
         self.watched.check()
-        dataset = self._opened()["flux"]
+        dataset = self._opened()
         n_pixels = dataset.shape[1]
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
@@ -223,12 +223,16 @@ class Hdf5Flux:
             self._file.close()
         self._file = None
 
-    def _opened(self) -> h5py.File:
+    def _opened(self) -> h5py.Dataset:
         # A handle that crossed a fork shares its file position and cache with the parent.
         if self._file is None or self._process != os.getpid():
             self._file = h5py.File(self._path, "r")
             self._process = os.getpid()
-        return self._file
+        try:
+            return self._file["flux"]
+        except (KeyError, RuntimeError) as error:
+            msg = f"{self._path}: HDF5 cannot open 'flux' any more ({error}); convert again"
+            raise StoreFormatError(msg) from error
 
 
 def _place(places: RowPlaces, row: int) -> str:

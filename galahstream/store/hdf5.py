@@ -133,9 +133,9 @@ def read_manifest(path: Path, limit: int) -> str:
                 msg = f"{path}: attribute 'manifest' is no text of at most {limit} bytes"
                 raise StoreFormatError(msg)
             return bytes(file.attrs["manifest"]).decode("utf-8", errors="replace")
-    except OSError as error:
-        if isinstance(error, StoreFormatError):
-            raise
+    except StoreFormatError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         msg = f"{path}: HDF5 cannot read this file ({error}); it is damaged or no HDF5 file"
         raise StoreFormatError(msg) from error
 
@@ -178,7 +178,9 @@ def open_arrays(
             rows = row_places(file["flux"], path)
             if rows is None:
                 _warn_of_costly_chunks(file["flux"], path)
-    except (KeyError, RuntimeError, AttributeError) as error:
+    except StoreFormatError:
+        raise
+    except (OSError, KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
         msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
         raise StoreFormatError(msg) from error
     if rows is not None:

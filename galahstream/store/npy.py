@@ -132,7 +132,7 @@ def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlac
             found_shape, fortran, found_dtype = reader(file) if version == (1, 0) else ((), 0, None)
             offset = file.tell()
             size = file.seek(0, 2)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy's reader of headers lets errors of its parser through
         msg = f"{path}: {error}; this file of the store is missing or damaged, convert again"
         raise StoreFormatError(msg) from error
     if (found_shape, found_dtype, bool(fortran)) != (shape, dtype, False):

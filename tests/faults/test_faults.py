@@ -18,3 +18,20 @@ def test_a_conversion_cut_at_any_file_call_goes_on_to_the_same_bytes() -> None:
         assert counts["killed"] > 20
         assert counts["went on"] > 20
         assert "wrong" not in counts
+
+
+def test_no_damage_is_silent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.damage", "--flips", "80", "--cuts", "20", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["flips"] == 400
+    assert counts["truncations"] == 100
+    assert counts["found before its batch"] > 20
+    assert counts["refused at open"] > 100
+    assert "silent" not in counts

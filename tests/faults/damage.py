@@ -1,0 +1,106 @@
+"""Damaged stores: single bits that turn over, files that lose their end.
+
+``python -m tests.faults.damage`` prints how many, and where each was found.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from galahstream.conversion import convert
+from galahstream.errors import GalahStreamError
+from galahstream.store import open_store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+from tests.conftest import make_pair
+
+KINDS: dict[str, dict[str, Any]] = {
+    "npy": {"format": "npy"},
+    "npy, 16 bits": {"format": "npy", "dtype": "uint16", "flux_range": (-1.0, 3.0)},
+    "hdf5": {"format": "hdf5"},
+    "hdf5 in chunks": {"format": "hdf5", "chunk_rows": 7},
+    "hdf5, gzip": {"format": "hdf5", "chunk_rows": 7, "compression": "gzip"},
+}
+_STARS, _PIXELS = 60, 64
+
+
+def batches_of(path: Path) -> Any:
+    """Yield all that a user gets of a store: its labels and grid, then batch after batch."""
+    with open_store(path) as store:
+        yield [torch.from_numpy(np.array(array)) for array in (store.wavelength, store.ids)]
+        yield [torch.from_numpy(np.array(column)) for column in store.labels.values()]
+        dataset = SpectraDataset(store, "all", ["teff", "logg", "fe_h"], return_ids=True)
+        yield from SpectraLoader(dataset, 4, num_workers=0)
+
+
+def outcome(path: Path, truth: list[Any]) -> str:
+    """Say what became of a damaged store that a user opens and reads."""
+    number = 0
+    try:
+        for number, batch in enumerate(batches_of(path)):
+            for found, expected in zip(batch, truth[number], strict=True):
+                if not torch.equal(found.nan_to_num(7e7), expected.nan_to_num(7e7)):
+                    return "silent"
+    except GalahStreamError:
+        return "refused at open" if number == 0 else "found before its batch"
+    except Exception as error:
+        print(f"{path}: {type(error).__name__}: {error}", file=sys.stderr)
+        return "another exception"
+    return "changed nothing"
+
+
+def run(folder: Path, kind: str, flips: int, cuts: int, seed: int) -> Counter[str]:
+    """Damage a store of one kind in so many ways, one at a time, and count the outcomes."""
+    generator = np.random.default_rng(seed)
+    pair = make_pair(folder / "raw", _STARS, _PIXELS)
+    path = convert(pair.folder, folder / "store", progress=False, **KINDS[kind]).path
+    truth = list(batches_of(path))
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    counts: Counter[str] = Counter()
+    for number in range(flips + cuts):
+        file = files[number % len(files)]
+        sound = file.read_bytes()
+        place = int(generator.integers(len(sound)))
+        file.unlink()  # HDF5 goes on with what it knows of a file that is open somewhere
+        if number < flips:
+            damaged = bytearray(sound)
+            damaged[place] ^= 1 << int(generator.integers(8))
+            file.write_bytes(damaged)
+        else:
+            file.write_bytes(sound[:place])
+        counts["flips" if number < flips else "truncations"] += 1
+        counts[outcome(path, truth)] += 1
+        file.unlink()
+        file.write_bytes(sound)
+    return counts
+
+
+def main() -> int:
+    """Print the counts of each kind of store; 1 if a damage was silent or badly met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flips", type=int, default=600, help="single bits a kind (600)")
+    parser.add_argument("--cuts", type=int, default=150, help="truncations a kind (150)")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    total: Counter[str] = Counter({"silent": 0, "another exception": 0})
+    for number, kind in enumerate(KINDS):
+        with tempfile.TemporaryDirectory() as folder:
+            found = run(Path(folder), kind, options.flips, options.cuts, options.seed + number)
+        total += found
+        if not options.json:
+            print(f"{kind}: " + ", ".join(f"{n:,} {name}" for name, n in found.items()))
+    wrong = total["silent"] + total["another exception"]
+    print(json.dumps(total) if options.json else f"silent: {total['silent']}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
