@@ -3,7 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint wheel clean
+SECONDS ?= 600
+
+.PHONY: demo test lint wheel clean faults damage soak
 
 demo: .venv/ready
 	$(BIN)/python scripts/demo.py demo
@@ -15,6 +17,16 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Conversions cut at every file call, damage in every file, and random faults for a while.
+faults: .venv/ready
+	$(BIN)/python -m tests.faults.interrupted
+
+damage: .venv/ready
+	$(BIN)/python -m tests.faults.damage
+
+soak: .venv/ready
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)
 
 wheel: .venv/ready
 	$(BIN)/python -m build --wheel

@@ -35,3 +35,15 @@ def test_no_damage_is_silent() -> None:
     assert counts["found before its batch"] > 20
     assert counts["refused at open"] > 100
     assert "silent" not in counts
+
+
+def test_random_faults_end_well() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.soak", "--seconds", "8", "--seed", "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert " 0 wrong" in done.stdout

@@ -1,0 +1,258 @@
+"""Converter and loader with random faults, for as long as one likes.
+
+``python -m tests.faults.soak --seconds 600`` prints what was met and what became of it.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream import transfer
+from galahstream.conversion import convert
+from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
+from galahstream.store import open_store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+from tests.conftest import make_pair
+from tests.faults.interrupted import KINDS, contents, in_a_child
+from tests.faults.shim import FAULTS
+
+_STARS, _PIXELS, _BLOCK_ROWS = 90, 64, 5
+_MOST_CALLS = 160
+_PATIENCE = 10.0  # seconds until a lost worker must have become an error
+
+
+class Soak:
+    """Sources, sound stores, and the scenes that are played with them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        transfer._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
+        self.folder = folder
+        self.generator = np.random.default_rng(seed)
+        self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
+        self.stores = {}
+        for number, (kind, options) in enumerate(KINDS.items()):
+            with convert(self.pair.folder, folder / str(number), progress=False, **options) as made:
+                self.stores[kind] = made.path
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def scenes(self) -> list[Callable[[], str]]:
+        """What can happen; each returns what became of it, and fails by raising."""
+        return [self.conversion, self.killed_worker, self.raising_transform, self.changed_file,
+                self.damaged_row, self.resumed_epoch]  # fmt: skip
+
+    def play(self) -> None:
+        """Play one scene."""
+        scene = self._choose(self.scenes)
+        try:
+            self.counts[f"{scene.__name__}: {scene()}"] += 1
+        except Exception as error:
+            self.counts["wrong"] += 1
+            print(f"{scene.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+
+    def conversion(self) -> str:
+        """Interrupt a conversion, several times, and start it again until it is done."""
+        kind = self._choose(list(KINDS))
+        home = self.folder / "home"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        ended, times = "", 0
+        while ended != "done":
+            times += 1
+            jobs = int(self.generator.integers(1, 4))
+
+            def work(jobs: int = jobs) -> None:
+                signal.alarm(60)
+                options = {"jobs": jobs, "overwrite": True, "progress": False, **KINDS[kind]}
+                convert(self.pair.folder, home / "store", **options).close()
+
+            point = int(self.generator.integers(1, _MOST_CALLS))
+            ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))
+            assert ended in ("done", "refused", "killed"), ended
+            if (home / "store").exists():
+                assert contents(home / "store") == contents(self.stores[kind])
+        return f"whole after {'one run' if times == 1 else 'several runs'}"
+
+    def killed_worker(self) -> str:
+        """Kill a worker process in mid-epoch, and go on with other workers."""
+        dataset = self._dataset()
+        expected, seen = self._sequence(dataset), []
+        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process")
+        loader._group = 1
+        asked = time.monotonic()
+        try:
+            for number, (*_, ids) in enumerate(loader):
+                seen += ids.tolist()
+                if number == 1:
+                    state = loader.state_dict()
+                    at_that_time = list(seen)
+                    crew: Any = loader._crew
+                    os.kill(self._choose(list(crew._executor._processes)), signal.SIGKILL)
+                asked = time.monotonic()
+            ended = "was not missed"
+        except WorkerError:
+            assert time.monotonic() - asked < _PATIENCE
+            ended = "an error"
+        finally:
+            loader.close()
+        with SpectraLoader(dataset, 7, shuffle=True) as others:
+            others.load_state_dict(state)
+            rest = [star for *_, ids in others for star in ids.tolist()]
+        assert at_that_time + rest == expected
+        return ended
+
+    def raising_transform(self) -> str:
+        """Have a transform raise in a worker thread."""
+        bad = int(self.generator.integers(1, 10))
+
+        def transform(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+            nonlocal bad
+            bad -= 1
+            if bad == 0:
+                msg = "not today"
+                raise RuntimeError(msg)
+            return np.nan_to_num(flux)
+
+        dataset = SpectraDataset(self._choose(list(self.stores.values())), transform=transform)
+        with SpectraLoader(dataset, 5, shuffle=True) as loader:
+            try:
+                for _ in loader:
+                    pass
+            except RuntimeError as error:
+                return "an error" if "batch" not in error.__notes__[0] else "an error with batch"
+        msg = "the transform's error was lost"
+        raise AssertionError(msg)
+
+    def changed_file(self) -> str:
+        """Write to, cut or replace the flux of an open store, which is read with pread."""
+        path = self._copy()
+        flux = path / "flux.npy" if path.is_dir() else path
+        with open_store(path, reading="pread") as store:
+            dataset = SpectraDataset(store)
+            with SpectraLoader(dataset, 3, shuffle=True) as loader:
+                loader._group = 1
+                try:
+                    for number, _ in enumerate(loader):
+                        if number == 2:
+                            self._change(flux)
+                except StoreChangedError:
+                    return "an error"
+        msg = "the change was not noticed"
+        raise AssertionError(msg)
+
+    def damaged_row(self) -> str:
+        """Turn over one bit of one row."""
+        path = self._copy()
+        with open_store(path, verify="open") as store:
+            row = int(self.generator.integers(len(store)))
+            file, _, span = store.flux.reader.where(row).rpartition(", bytes ")
+            data = bytearray(Path(file).read_bytes())
+            first, last = (int(part) for part in span.split(" to "))
+            data[int(self.generator.integers(first, last + 1))] ^= 1
+            Path(file).write_bytes(data)
+        dataset = SpectraDataset(path, "all", return_ids=True)
+        star = dataset.store.ids[row]
+        with SpectraLoader(dataset, 6, shuffle=True) as loader:
+            loader._group = 1
+            try:
+                for *_, ids in loader:
+                    assert star not in ids.tolist()
+            except DamagedRowError as error:
+                named = f"row {row} (star {star})" in str(error)
+                return "an error that names the row" if named else "an error without row"
+        msg = f"row {row} was handed out"
+        raise AssertionError(msg)
+
+    def resumed_epoch(self) -> str:
+        """Cut an epoch at random places, and go on with other batches, workers and ranks."""
+        dataset = self._dataset()
+        expected, seen, state = self._sequence(dataset), [], None
+        while len(seen) < len(expected):
+            ranks = min(int(self.generator.integers(1, 4)), len(expected) - len(seen))
+            size, workers = int(self.generator.integers(1, 20)), int(self.generator.integers(3))
+            loaders = [
+                SpectraLoader(dataset, size, True, num_workers=workers, rank=rank, world_size=ranks)
+                for rank in range(ranks)
+            ]
+            for loader in loaders:
+                if state is not None:
+                    loader.load_state_dict(state)
+            until = int(self.generator.integers(1, 6))
+            for number, batches in enumerate(zip(*loaders, strict=True)):
+                seen += [star for batch in batches for star in batch[-1].tolist()]
+                state = loaders[0].state_dict()
+                if number == until:
+                    break
+            for loader in loaders:
+                loader.close()
+        assert seen == expected
+        return "the uncut sequence"
+
+    def _choose(self, things: list[Any]) -> Any:
+        return things[int(self.generator.integers(len(things)))]
+
+    def _dataset(self) -> SpectraDataset:
+        return SpectraDataset(self._choose(list(self.stores.values())), return_ids=True)
+
+    def _sequence(self, dataset: SpectraDataset) -> list[int]:
+        order = SpectraLoader(dataset, shuffle=True).order.rows()
+        return [int(star) for star in dataset.ids[order]]
+
+    def _copy(self) -> Path:
+        path: Path = self._choose(list(self.stores.values()))
+        copy = self.folder / "copy"
+        if copy.is_dir():
+            shutil.rmtree(copy)
+        copy.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, copy)
+        else:
+            shutil.copy(path, copy)
+        return copy
+
+    def _change(self, flux: Path) -> None:
+        change = self._choose(["write", "cut", "replace"])
+        if change == "write":
+            with flux.open("r+b") as file:
+                file.seek(-3, os.SEEK_END)
+                file.write(b"\x00")
+            os.utime(flux)
+        elif change == "cut":
+            os.truncate(flux, flux.stat().st_size - 4)
+        else:
+            other = flux.with_name("other")
+            shutil.copy(flux, other)
+            other.replace(flux)
+
+
+def main() -> int:
+    """Play scenes for so many seconds and print the counts; 1 if anything went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600, help="(600)")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    options = parser.parse_args()
+    until = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(Path(folder), options.seed)
+        while time.monotonic() < until:
+            soak.play()
+    for name, count in sorted(soak.counts.items()):
+        print(f"{count:7,} {name}")
+    print(f"{sum(soak.counts.values()):7,} scenes, {soak.counts['wrong']} wrong")
+    return 1 if soak.counts["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
