@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 SECONDS ?= 600
 
-.PHONY: demo test lint wheel clean faults damage soak
+.PHONY: demo test lint wheel clean faults damage fuzz soak
 
 demo: .venv/ready
 	$(BIN)/python scripts/demo.py demo
@@ -18,12 +18,16 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Conversions cut at every file call, damage in every file, and random faults for a while.
+# Conversions cut at every file call, damage in every file; malformed files and random faults
+# for a while.
 faults: .venv/ready
 	$(BIN)/python -m tests.faults.interrupted
 
 damage: .venv/ready
 	$(BIN)/python -m tests.faults.damage
+
+fuzz: .venv/ready
+	$(BIN)/python -m tests.faults.fuzz --seconds $(SECONDS)
 
 soak: .venv/ready
 	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)

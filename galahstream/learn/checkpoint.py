@@ -1,8 +1,10 @@
 """Saved models: weights with all that is needed to use them, loaded without pickle's code."""
 
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 
 from galahstream.errors import CheckpointError, SourceMissingError
 from galahstream.learn.model import SpectraCNN
+from galahstream.store import claims
 from galahstream.store.atomic import replacing
 from galahstream.stream.transforms import LogFlux, ZScore
 
@@ -80,6 +83,7 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
     if not file.is_file():
         msg = f"{file} is not there; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
+    _check_entries(file)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets
@@ -94,20 +98,64 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
         raise CheckpointError(msg + f"version {_VERSION}; install a newer one")
     try:
         recipe = _recipe(content["recipe"])
-        model = SpectraCNN(recipe.n_pixels, len(recipe.labels))
-        model.load_state_dict(content["weights"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        with torch.device("meta"):  # no memory is taken for what the file only claims
+            model = SpectraCNN(recipe.n_pixels, len(recipe.labels))
+        model.load_state_dict(_weights(content["weights"]), assign=True)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         msg = f"{file}: weights and architecture do not fit each other ({error}); train again"
         raise CheckpointError(msg) from error
     model.recipe = recipe
     return model.eval()
 
 
-def _recipe(stored: Mapping[str, Any]) -> Recipe:
-    values: dict[str, Any] = {
-        field.name: tuple(stored[field.name])
-        if isinstance(stored[field.name], list)
-        else stored[field.name]
-        for field in fields(Recipe)
-    }
-    return Recipe(**values)
+def _check_entries(file: Path) -> None:
+    """Raise `CheckpointError` where an entry claims more bytes than the file has."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        msg = f"{file}: no saved model, or a damaged one ({error}); train again"
+        raise CheckpointError(msg) from error
+    claimed = sum(entry.file_size for entry in entries)
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or claimed > file.stat().st_size:
+        msg = (
+            f"{file}: entries {'that are compressed' if packed else f'of {claimed:,} bytes'} in a "
+            f"file of {file.stat().st_size:,}; a model that galahstream saved has none: train again"
+        )
+        raise CheckpointError(msg)
+
+
+def _weights(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    for name, weights in stored.items():
+        if weights.dtype != torch.float32 or not weights.is_contiguous():
+            msg = f"{name} is {weights.dtype}, or no plain array"
+            raise ValueError(msg)
+    return dict(stored)
+
+
+def _limits(stored: Any) -> tuple[float, float] | None:
+    if stored is None:
+        return None
+    low, high = claims.items(stored, claims.number, least=2, most=2)
+    return low, high
+
+
+def _recipe(stored: Any) -> Recipe:
+    found = claims.fields(stored, *(field.name for field in fields(Recipe)))
+    labels = claims.items(found["labels"], claims.text, least=1, most=4096)
+    of_labels = partial(claims.items, least=len(labels), most=len(labels))
+    window = found["window"]
+    return Recipe(
+        n_pixels=claims.whole(found["n_pixels"], least=1, most=2**31),
+        labels=labels,
+        units=of_labels(found["units"], claims.text),
+        mean=of_labels(found["mean"], claims.number),
+        std=of_labels(found["std"], partial(claims.number, above=0)),
+        floor=claims.number(found["floor"], above=0),
+        fill=claims.number(found["fill"], above=0),
+        window=claims.text(window) if isinstance(window, str) else _limits(window),
+        wavelength_range=_limits(found["wavelength_range"]),
+        split_fingerprint=claims.text(found["split_fingerprint"]),
+        seed=claims.whole(found["seed"]),
+    )

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import LabelError, SourceFormatError, SourceShapeError
+from galahstream.errors import GalahStreamError, LabelError, SourceFormatError, SourceShapeError
 from galahstream.plain_hdf5 import refusal
 from galahstream.sources.base import KNOWN_LABELS, LeftOut, as_float32
 from galahstream.sources.labels import LabelChoice, LabelColumnChoice, chosen_labels
@@ -119,7 +119,9 @@ class Hdf5Source(_ArraySource):
         try:
             with h5py.File(path, "r") as file:
                 self._prepare(file, choice)
-        except (OSError, RuntimeError) as error:
+        except GalahStreamError:
+            raise
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             msg = f"{path}: HDF5 cannot read this file ({error}); it is truncated or damaged"
             raise SourceFormatError(msg) from error
 
@@ -128,10 +130,15 @@ class Hdf5Source(_ArraySource):
         labels = np.empty((len(self), len(self._choices)))
         with h5py.File(self._path, "r") as file:
             for number, choice in enumerate(self._choices):
-                if self._label_columns is None:
-                    labels[:, number] = file[choice.column][:]
-                else:
-                    labels[:, number] = file["labels"][:, self._label_columns.index(choice.column)]
+                try:
+                    if self._label_columns is None:
+                        labels[:, number] = file[choice.column][:]
+                    else:
+                        column = self._label_columns.index(choice.column)
+                        labels[:, number] = file["labels"][:, column]
+                except (OSError, RuntimeError) as error:
+                    msg = f"{self._path}: label {choice.column!r} cannot be read ({error}); "
+                    raise SourceFormatError(msg + "the file is truncated or damaged") from error
         return labels
 
     @property
@@ -148,7 +155,7 @@ class Hdf5Source(_ArraySource):
             for start in range(first_row, len(self), block_rows):
                 try:
                     block = dataset[start : start + block_rows]
-                except OSError as error:
+                except (OSError, RuntimeError) as error:
                     msg = f"{self._path}: rows from {start} on cannot be read ({error}); "
                     raise SourceFormatError(msg + "the file is truncated or damaged") from error
                 yield as_float32(block, str(self._path), start)

@@ -134,7 +134,7 @@ def _read_header(
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = _HEADER_READERS[version](file)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # numpy's reader of headers lets errors of its parser through
         size = path.stat().st_size
         found = "the file is empty" if size == 0 else "its first bytes are no .npy header"
         msg = f"{path}: {found}, expected an array saved by numpy.save; make or copy it again"

@@ -1,17 +1,23 @@
 """The manifest: what a store holds, in JSON, with a digest of each array and of itself."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 from galahstream.errors import StoreFormatError, StoreVersionError
+from galahstream.store import claims
+from galahstream.store.codec import NO_VALUE
 from galahstream.store.digest import text_digest
-from galahstream.store.layout import FLUX_DTYPES
+from galahstream.store.layout import FLUX_DTYPES, array_shapes
 
 FORMAT_VERSION = 1
 # Fields that the first stores of this version did not have.
 _LATER = ("code", "row_order")
 MANIFEST_LIMIT = 64 * 1024 * 1024
+_LONGEST_NAME = 256
+_MOST_LABELS = 4096
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,13 @@ class Manifest:
             If the text is no manifest or was changed.
         """
         try:
-            body = json.loads(text)
+            body = json.loads(text, parse_constant=_no_number)
             version = body["version"]
             digest = body.pop("digest")
             is_ours = body["kind"] == "galahstream store" and isinstance(version, int)
+            found = text_digest(_canonical(body))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            is_ours, version, digest = False, 0, ""
+            is_ours, version, digest, found = False, 0, "", ""
         if not is_ours:
             msg = f"{name}: this is no manifest of a galahstream store; convert the source again"
             raise StoreFormatError(msg)
@@ -119,7 +126,7 @@ class Manifest:
                 f"{FORMAT_VERSION}: install a newer galahstream"
             )
             raise StoreVersionError(msg)
-        if digest != text_digest(_canonical(body)):
+        if digest != found:
             msg = f"{name}: the manifest does not match its own digest: it was damaged or edited"
             raise StoreFormatError(msg + "; convert the source again")
         return cls(**_typed(body, name))
@@ -129,22 +136,107 @@ def _canonical(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 
-def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
-    known = {field.name for field in fields(Manifest)}
-    try:
-        typed = {key: body[key] for key in known if key in body or key not in _LATER}
-        typed["labels"] = tuple(LabelColumn(**column) for column in body["labels"])
-        typed["code"] = FluxCode(**body["code"]) if body.get("code") else None
-        if body["dtype"] not in FLUX_DTYPES or (typed["code"] is None) != (
-            body["dtype"] == "float32"
-        ):
-            msg = f"dtype {body['dtype']!r} with code {body.get('code')!r}"
+def _no_number(name: str) -> float:
+    msg = f"{name} is no number of JSON"
+    raise ValueError(msg)
+
+
+def _label(value: Any) -> LabelColumn:
+    found = claims.fields(value, *(field.name for field in fields(LabelColumn)))
+    statistic = claims.or_none(claims.number)
+    return LabelColumn(
+        name=claims.text(found["name"], _LONGEST_NAME),
+        unit=claims.text(found["unit"], _LONGEST_NAME),
+        missing=claims.whole(found["missing"]),
+        **{
+            name: statistic(found[name])
+            for name in ("minimum", "maximum", "mean", "std", "train_mean", "train_std")
+        },
+    )
+
+
+def _labels(value: Any) -> tuple[LabelColumn, ...]:
+    columns = claims.items(value, _label, most=_MOST_LABELS)
+    if len({column.name for column in columns}) != len(columns):
+        msg = "two labels have one name"
+        raise ValueError(msg)
+    return columns
+
+
+def _flux_code(value: Any) -> FluxCode:
+    found = claims.fields(value, *(field.name for field in fields(FluxCode)))
+    return FluxCode(
+        scale=claims.number(found["scale"], above=0),
+        zero=claims.number(found["zero"]),
+        no_value=claims.whole(found["no_value"], NO_VALUE, NO_VALUE),
+        clipped=claims.whole(found["clipped"]),
+        largest_error=claims.number(found["largest_error"], above=0),
+    )
+
+
+def _odd_pixels(value: Any) -> OddPixels:
+    names = [field.name for field in fields(OddPixels)]
+    found = claims.fields(value, *names)
+    return OddPixels(**{name: claims.whole(found[name]) for name in names})
+
+
+def _left_out(value: Any) -> tuple[int, str]:
+    star, reason = claims.items(value, lambda item: item, least=2, most=2)
+    return claims.whole(star, least=-(2**63)), claims.text(reason, 4096)
+
+
+def _digests(value: Any) -> dict[str, str]:
+    names = [name for name in array_shapes(0, 0, 0, "float32") if name != "flux"]
+    found = claims.fields(value, *names)
+    for digest in found.values():
+        if len(claims.text(digest)) != 16 or set(digest) - set("0123456789abcdef"):
+            msg = f"found {digest[:60]!r}, expected 16 hexadecimal digits"
             raise ValueError(msg)
-        typed["odd_pixels"] = OddPixels(**body["odd_pixels"])
-        for key in ("split", "split_sizes"):
-            typed[key] = tuple(body[key])
-        typed["left_out"] = tuple((int(star), str(reason)) for star, reason in body["left_out"])
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{name}: the manifest lacks or garbles a field ({error}); convert the source again"
-        raise StoreFormatError(msg) from error
+    return found
+
+
+# What each field may hold: the author of a file can compute its digest too.
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "n_stars": partial(claims.whole, least=1, most=2**40),
+    "n_pixels": partial(claims.whole, least=1, most=2**31),
+    "dtype": lambda value: claims.one_of(value, *FLUX_DTYPES),
+    "wavelength": lambda value: claims.one_of(value, "nominal", "given", "unknown"),
+    "labels": _labels,
+    "split": partial(claims.items, check=claims.number, least=3, most=3),
+    "split_sizes": partial(claims.items, check=claims.whole, least=3, most=3),
+    "split_seed": claims.whole,
+    "groups": claims.or_none(partial(claims.text, longest=_LONGEST_NAME)),
+    "odd_pixels": _odd_pixels,
+    "left_out": partial(claims.items, check=_left_out, most=2**31),
+    "digests": _digests,
+    "code": claims.or_none(_flux_code),
+    "row_order": lambda value: claims.one_of(value, "split", "source"),
+    "flux_unit": claims.text,
+    "wavelength_unit": claims.text,
+    "version": claims.whole,
+    "kind": claims.text,
+}
+
+
+def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
+    typed = {}
+    for field, check in _CHECKS.items():
+        if field in _LATER and field not in body:
+            continue
+        try:
+            typed[field] = check(body[field])
+        except (KeyError, ValueError) as error:
+            why = "it is missing" if isinstance(error, KeyError) else error
+            raise _garbled(name, field, why) from error
+    if (typed.get("code") is None) != (typed["dtype"] == "float32"):
+        raise _garbled(name, "code", f"it does not go with flux of {typed['dtype']}")
+    if sum(typed["split_sizes"]) != typed["n_stars"]:
+        raise _garbled(name, "split_sizes", f"they do not add up to {typed['n_stars']} stars")
     return typed
+
+
+def _garbled(name: str, field: str, why: object) -> StoreFormatError:
+    return StoreFormatError(
+        f"{name}: the manifest lacks or garbles the field {field!r}: {why}; convert the source "
+        f"again"
+    )

@@ -47,3 +47,15 @@ def test_random_faults_end_well() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert " 0 wrong" in done.stdout
+
+
+def test_malformed_files_are_read_or_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.fuzz", "--seconds", "8", "--seed", "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "findings: 0" in done.stdout
