@@ -73,8 +73,8 @@ class MappedFlux:
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in the mapping itself."""
         self._file.announce(rows)
-        flat = self._opened()
         self._file.check()
+        flat = self._opened()
         yield slice(0, len(rows)), flat, self._items.offsets(rows)
         self._file.check()
 
