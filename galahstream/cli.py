@@ -213,6 +213,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         missing=options.missing,
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,
+        resume=options.resume,
         report=lambda line: print(line, file=sys.stderr),
     )
     lines = [
@@ -419,6 +420,9 @@ def _parser() -> argparse.ArgumentParser:
         "--shuffle-block", type=int, help="shuffle blocks of so many stars (none: every star)"
     )
     train.add_argument("--out", type=Path, default=Path("runs/first"), help="(runs/first)")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in OUT that was cut off"
+    )
 
     evaluate = command(
         "evaluate",

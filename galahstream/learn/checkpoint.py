@@ -83,7 +83,10 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
     if not file.is_file():
         msg = f"{file} is not there; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
-    _check_entries(file)
+    why = flaw(file)
+    if why is not None:
+        msg = f"{file}: no saved model, or a damaged one ({why}); train again"
+        raise CheckpointError(msg)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets
@@ -108,22 +111,23 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
     return model.eval()
 
 
-def _check_entries(file: Path) -> None:
-    """Raise `CheckpointError` where an entry claims more bytes than the file has."""
+def flaw(file: Path) -> str | None:
+    """Return what is wrong with the entries of a file that torch saved; None if nothing is.
+
+    Torch looks neither at their checksums nor at what they claim when it loads them.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                return "entries that are compressed"
+            claimed, size = sum(entry.file_size for entry in entries), file.stat().st_size
+            if claimed > size:
+                return f"entries of {claimed:,} bytes in a file of {size:,}"
+            damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        msg = f"{file}: no saved model, or a damaged one ({error}); train again"
-        raise CheckpointError(msg) from error
-    claimed = sum(entry.file_size for entry in entries)
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or claimed > file.stat().st_size:
-        msg = (
-            f"{file}: entries {'that are compressed' if packed else f'of {claimed:,} bytes'} in a "
-            f"file of {file.stat().st_size:,}; a model that galahstream saved has none: train again"
-        )
-        raise CheckpointError(msg)
+        return str(error)
+    return None if damaged is None else f"{damaged} has another checksum than its own"
 
 
 def _weights(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -37,13 +37,21 @@ class EpochRecord:
 
 
 class EventWriter:
-    """Writes the events of one run into its folder."""
+    """Writes the events of one run into its folder.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    first_epoch : int, optional
+        What an earlier part of the run wrote of this epoch and later is hidden.
+    """
+
+    def __init__(self, folder: Path, first_epoch: int | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tensorboard's own imports
             from torch.utils.tensorboard import SummaryWriter
-        self._writer: Any = SummaryWriter(str(folder))
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def start(self, model: SpectraCNN) -> None:
         """Write the model as a table."""

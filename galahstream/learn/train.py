@@ -5,7 +5,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from galahstream.errors import (
 from galahstream.learn.checkpoint import Recipe, save_model
 from galahstream.learn.events import EpochRecord, EventWriter
 from galahstream.learn.figures import has_matplotlib
+from galahstream.learn.interrupts import interrupts_held
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.model import SpectraCNN
 from galahstream.learn.plots import plot_losses, plot_predictions
 from galahstream.learn.predict import score_batches, wavelength_range
+from galahstream.learn.resuming import CHECKPOINT, RunCheckpoint, RunSettings
 from galahstream.options import check_count
 from galahstream.splits import check_seed
 from galahstream.store import Store, open_store
@@ -42,6 +45,8 @@ REFERENCE_SECONDS = 150.0
 """What training and validation took in the run this project starts from: 10 epochs, batch 32."""
 
 _LEFT_BEHIND = ("model.pt", "metrics.json", "history.csv")
+# Written last.
+_COMPLETE = "model.pt"
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def train(
     missing: str = "refuse",
     num_workers: int = 2,
     shuffle_block: int | None = None,
+    resume: bool = False,
     progress: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> TrainingResult:
@@ -101,6 +107,10 @@ def train(
         Threads that make batches ahead.
     shuffle_block : int, optional
         Shuffle blocks of so many stars, for a store larger than memory.
+    resume : bool
+        Go on with the run in `out` that was cut off, in mid-epoch, or begin it
+        where there is none. On the CPU its weights are those of an uninterrupted
+        one, bit for bit; device and number of workers may be others.
     progress : bool
         Show a progress bar on a terminal.
     report : callable, optional
@@ -113,13 +123,13 @@ def train(
     Raises
     ------
     GalahStreamError
-        For settings, labels, a device or a destination that cannot be used, and
-        for a loss that is no longer finite.
+        For settings, labels, a device or a destination that cannot be used, for a
+        checkpoint of other settings, and for a loss that is no longer finite.
     """
     check_settings(epochs, batch_size, lr)
     check_seed(seed)
     chosen = choose_device(device)
-    folder = _new_folder(Path(out))
+    folder = _folder_of_run(Path(out), resume)
     tell = report or (lambda line: None)
     opened = store if isinstance(store, Store) else open_store(store)
     parts = _datasets(opened, tuple(labels), window, missing)
@@ -142,10 +152,21 @@ def train(
     if shuffle_block is not None:
         tell(str(order_quality(loaders["train"].order.rows(), batch_size)))
     folder.mkdir(parents=True, exist_ok=True)
-    events = EventWriter(folder)
+    model.to(chosen)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    decisive = RunSettings(
+        epochs, batch_size, lr, seed, tuple(labels), window, missing, shuffle_block,
+        opened.fingerprint,
+    )  # fmt: skip
+    checkpoint = RunCheckpoint(folder / CHECKPOINT, decisive, model, optimizer, loaders["train"])
+    if resume and checkpoint.path.exists():
+        checkpoint.load()
+        so_far = checkpoint.progress
+        tell(f"going on in epoch {so_far.epoch} of {epochs}, after {so_far.stars:,} of its stars")
+    events = EventWriter(folder, checkpoint.progress.epoch if resume else None)
     try:
         events.start(model)
-        history = _run_epochs(model, loaders, events, epochs, lr, progress, tell)
+        history = _run_epochs(model, loaders, events, optimizer, checkpoint, progress, tell)
         scores, test_loss = score_batches(model, loaders["test"])
         predicted = model.recipe.target_transform.inverse(scores)
         true = parts["test"].targets
@@ -167,6 +188,7 @@ def train(
     model.cpu().eval()
     result = TrainingResult(model, folder, history, test_loss, test, seconds, str(chosen), notes)
     _write_results(result, settings, parts)
+    checkpoint.remove()
     if has_matplotlib():
         plot_losses(
             [record.train_loss for record in history],
@@ -187,10 +209,15 @@ def check_settings(epochs: int, batch_size: int, lr: float) -> None:
         raise OptionError(msg)
 
 
-def _new_folder(folder: Path) -> Path:
+def _folder_of_run(folder: Path, resume: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; choose another folder for the run (out=, --out)"
         raise DestinationExistsError(msg)
+    if resume and not (folder / _COMPLETE).exists():
+        return folder
+    if (folder / CHECKPOINT).exists():
+        msg = f"{folder} holds a run that was cut off; go on with it (resume=True, --resume), or "
+        raise DestinationExistsError(msg + "choose another folder (out=, --out)")
     found = [name for name in _LEFT_BEHIND if (folder / name).exists()]
     found += [path.name for path in folder.glob("events.out.tfevents.*")][:1]
     if found:
@@ -251,25 +278,25 @@ def _run_epochs(
     model: SpectraCNN,
     loaders: dict[str, SpectraLoader],
     events: EventWriter,
-    epochs: int,
-    lr: float,
+    optimizer: torch.optim.Adam,
+    checkpoint: RunCheckpoint,
     progress: bool,
     tell: Callable[[str], None],
 ) -> tuple[EpochRecord, ...]:
-    model.to(loaders["train"].device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    history = []
+    epochs, so_far = checkpoint.settings.epochs, checkpoint.progress
     dataset: Any = loaders["val"].dataset
     true = dataset.targets
     assert model.recipe is not None
-    for epoch in range(1, epochs + 1):
-        start = time.perf_counter()
-        train_loss, waited, n_stars = _train_epoch(
-            model, loaders["train"], optimizer, f"epoch {epoch}/{epochs}", progress
-        )
-        trained = time.perf_counter() - start
-        scores, val_loss = score_batches(model, loaders["val"])
-        seconds = time.perf_counter() - start
+    while so_far.epoch <= epochs:
+        epoch = so_far.epoch
+        with _kept_when_cut(checkpoint):
+            _train_epoch(
+                model, loaders["train"], optimizer, checkpoint, f"epoch {epoch}/{epochs}", progress
+            )
+            start = time.perf_counter()
+            scores, val_loss = score_batches(model, loaders["val"])
+        validated = time.perf_counter() - start
+        train_loss = so_far.total / so_far.stars
         predicted = model.recipe.target_transform.inverse(scores)
         record = EpochRecord(
             epoch=epoch,
@@ -277,40 +304,57 @@ def _run_epochs(
             val_loss=val_loss,
             labels=label_metrics(predicted, true, model.recipe.labels, model.recipe.units),
             learning_rate=optimizer.param_groups[0]["lr"],
-            spectra_per_s=n_stars / trained,
-            waiting_share=waited / trained,
-            seconds=seconds,
+            spectra_per_s=so_far.stars / so_far.seconds,
+            waiting_share=so_far.waited / so_far.seconds,
+            seconds=so_far.seconds + validated,
         )
         events.epoch(record, model)
-        history.append(record)
+        so_far.finish_epoch(record, loaders["train"].state_dict())
+        _write_history(so_far.history, checkpoint.path.parent)
+        checkpoint.save()
         tell(
             f"epoch {epoch}/{epochs}: training loss {train_loss:.4f}, validation loss "
             f"{val_loss:.4f}, {record.spectra_per_s:.0f} spectra/s, waiting for data "
             f"{record.waiting_share:.1%}"
         )
-    return tuple(history)
+    return tuple(so_far.history)
+
+
+@contextmanager
+def _kept_when_cut(checkpoint: RunCheckpoint) -> Iterator[None]:
+    """Save the checkpoint when an interrupt or an error of the data ends the run."""
+    try:
+        yield
+    except TrainingDivergedError:
+        raise
+    except BaseException as error:
+        checkpoint.save()
+        error.add_note(f"what was learnt is in {checkpoint.path}: go on with --resume")
+        raise
 
 
 def _train_epoch(
     model: SpectraCNN,
     loader: SpectraLoader,
     optimizer: torch.optim.Optimizer,
+    checkpoint: RunCheckpoint,
     title: str,
     progress: bool,
-) -> tuple[float, float, int]:
-    """Return the mean loss of an epoch, seconds spent waiting for data, and stars seen."""
+) -> None:
+    """Learn from what is left of an epoch, noting how far it is after each batch."""
     model.train()
     loss_function = nn.MSELoss()
-    total, waited, n_stars = 0.0, 0.0, 0
-    bar = tqdm(total=len(loader), desc=title, delay=1, disable=None if progress else True)
-    with bar:
+    so_far = checkpoint.progress
+    done = -(-so_far.stars // checkpoint.settings.batch_size)
+    total = done + len(loader)
+    hidden = None if progress else True
+    with tqdm(total=total, initial=done, desc=title, delay=1, disable=hidden) as bar:
         asked = time.perf_counter()
-        for number, (flux, labels) in enumerate(loader):
-            waited += time.perf_counter() - asked
+        for number, (flux, labels) in enumerate(loader, start=done):
+            arrived = time.perf_counter()
             loss = loss_function(model(flux), labels)
             optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
             value = float(loss.detach())
             if not math.isfinite(value):
                 msg = (
@@ -318,12 +362,30 @@ def _train_epoch(
                     f"rate (lr=, --lr) and look at the labels with 'galahstream info'"
                 )
                 raise TrainingDivergedError(msg)
-            total += value * len(flux)
-            n_stars += len(flux)
+            # Weights and position belong together: an interrupt comes before or after both.
+            with interrupts_held():
+                optimizer.step()
+                finished = time.perf_counter()
+                so_far.total += value * len(flux)
+                so_far.stars += len(flux)
+                so_far.waited += arrived - asked
+                so_far.seconds += finished - asked
+                so_far.position = loader.state_dict()
             bar.set_postfix(loss=f"{value:.4f}", refresh=False)
             bar.update()
             asked = time.perf_counter()
-    return total / n_stars, waited, n_stars
+            checkpoint.save_when_due()
+
+
+def _write_history(history: Sequence[EpochRecord], folder: Path) -> None:
+    rows = [record.as_row() for record in history]
+    with (
+        replacing(folder / "history.csv") as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _write_results(
@@ -331,14 +393,7 @@ def _write_results(
     settings: dict[str, int | float | str],
     parts: dict[str, SpectraDataset],
 ) -> None:
-    rows = [record.as_row() for record in result.history]
-    with (
-        replacing(result.out / "history.csv") as path,
-        path.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_history(result.history, result.out)
     metrics = {
         "test_loss": result.test_loss,
         "test": {label.name: asdict(label) for label in result.test},
