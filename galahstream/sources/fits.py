@@ -7,6 +7,7 @@ resampled, nor shifted.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from galahstream.errors import (
     BadSpectraError,
     ExtraMissingError,
+    GalahStreamError,
     OptionError,
     SourceFormatError,
     SourceMissingError,
@@ -135,24 +137,25 @@ def _n_pixels(path: Path) -> int:
 
 def _read_flux(path: Path) -> npt.NDArray[np.float32]:
     with _opened(path) as extensions:
-        try:
-            flux: npt.NDArray[Any] = np.asarray(_normalised(extensions, path).data)
-        except (OSError, ValueError, TypeError) as error:
-            msg = f"{path}: its flux cannot be read ({error}); copy the file again"
-            raise SourceFormatError(msg) from error
+        flux: npt.NDArray[Any] = np.asarray(_normalised(extensions, path).data)
         row: npt.NDArray[np.float32] = as_float32(flux[np.newaxis], str(path), 0)[0]
         return row
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Give the extensions of a file; whatever astropy meets in it is an error that names it."""
     try:
         fits = import_module("astropy.io.fits")
     except ImportError as error:
         msg = "reading FITS files needs astropy: pip install 'galahstream[fits]'"
         raise ExtraMissingError(msg) from error
     try:
-        return fits.open(path, memmap=False, lazy_load_hdus=False)
-    except (OSError, ValueError, TypeError) as error:
+        with fits.open(path, memmap=False, lazy_load_hdus=False) as extensions:
+            yield extensions
+    except GalahStreamError:
+        raise
+    except Exception as error:  # astropy lets errors of all kinds through
         msg = f"{path}: no FITS file, or a damaged one ({error}); copy the file again"
         raise SourceFormatError(msg) from error
 

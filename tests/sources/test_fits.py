@@ -9,6 +9,7 @@ from galahstream.conversion import convert
 from galahstream.errors import (
     BadSpectraError,
     ExtraMissingError,
+    GalahStreamError,
     SourceFormatError,
     SourceMissingError,
 )
@@ -109,3 +110,15 @@ def test_the_real_stars_convert_value_for_value(real_data: Path, tmp_path: Path)
             with fits.open(path) as file:
                 wanted = file[4].data if release == "galah_dr3" else file["normalized"].data
             assert np.array_equal(store.flux[row][4096:8192], wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize("word", [b"NAXIS1", b"BITPIX", b"XTENSION", b"NAXIS "])
+def test_a_file_that_lacks_a_word_of_its_headers_is_refused_or_read(
+    tmp_path: Path, word: bytes
+) -> None:
+    path = tmp_path / "1311020029010121.fits"
+    parts = [fits.PrimaryHDU(), *(fits.ImageHDU(np.ones(4096, np.float32)) for _ in range(4))]
+    fits.HDUList(parts).writeto(path)
+    path.write_bytes(path.read_bytes().replace(word, b"NOTHING_"[: len(word)]))
+    with pytest.raises(GalahStreamError, match=path.name):
+        next(FitsSource(tmp_path).iter_blocks(1))
