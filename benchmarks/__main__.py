@@ -15,6 +15,10 @@ BENCHMARKS = {
     "throughput": ("throughput", "warm epochs against the kernel alone and plain PyTorch"),
     "peers": ("side_by_side", "warm epochs against other libraries"),
     "cold": ("cold", "epochs from a file that is not in memory, against raw reads"),
+    "verification": (
+        "verification",
+        "first epochs, which check what they read, against later ones",
+    ),
     "memory": ("memory", "a store larger than the page cache left to it"),
     "convert": ("convert", "conversion against cp and fsync"),
     "baseline": ("baseline", "the data of ten epochs against 150 s"),

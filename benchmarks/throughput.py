@@ -33,8 +33,10 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     contenders: dict[str, Callable[[int], float]] = {}
     for dtype in ("float32", "uint16"):
         known = datasets[f"npy {dtype}"]
-        contenders[f"kernel, {dtype}, 2 threads"] = partial(_bare, known, 2, 1)
-    contenders["kernel, float32, 2 threads, 8 outputs each"] = partial(_bare, plain, 2, _OUTPUTS)
+        contenders[f"kernel, {dtype}, 2 threads"] = partial(bare_kernel, known, 2, 1)
+    contenders["kernel, float32, 2 threads, 8 outputs each"] = partial(
+        bare_kernel, plain, 2, _OUTPUTS
+    )
     loaders = {}
     for kind, dataset in datasets.items():
         loaders[f"{kind}, 2 threads"] = SpectraLoader(dataset, BATCH, shuffle=True)
@@ -82,7 +84,7 @@ def _epoch(loader: Iterable[Any], _: int) -> float:
     return timed(lambda: sum(len(batch[0]) for batch in loader), LEAST_SECONDS)
 
 
-def _bare(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
+def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
     """Return spectra/s of the loader's kernel with nothing around it but its threads."""
     flux, kernels, log = dataset.store.flux, best_kernels(), dataset.transform
     assert isinstance(log, LogFlux)

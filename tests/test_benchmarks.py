@@ -25,11 +25,11 @@ def skip_where_files_live_in_memory(folder: Path) -> None:
         pytest.skip(f"this file system keeps its files in memory: {error}")
 
 
-@pytest.mark.parametrize("name", ["baseline", "throughput", "convert", "cold"])
+@pytest.mark.parametrize("name", ["baseline", "throughput", "convert", "cold", "verification"])
 def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
     pair: Pair, tmp_path: Path, name: str
 ) -> None:
-    if name == "cold":
+    if name in ("cold", "verification"):
         skip_where_files_live_in_memory(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", name, str(pair.folder), "--rounds", "2",

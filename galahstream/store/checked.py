@@ -28,10 +28,6 @@ class CheckedRows:
         """Return whether all of the rows are marked."""
         return bool(self._marks[rows].all())
 
-    def unmarked(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the places, among the rows given, of those that are not marked."""
-        return np.flatnonzero(self._marks[rows] == 0)
-
     def mark(self, rows: npt.NDArray[np.int64]) -> None:
         """Mark rows as sound."""
         self._marks[rows] = 1

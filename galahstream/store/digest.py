@@ -11,10 +11,10 @@ def row_digests(
     flat: npt.NDArray[Any], starts: npt.NDArray[np.int64], n_pixels: int
 ) -> npt.NDArray[np.uint64]:
     """Return the digests of rows, each being ``flat[start : start + n_pixels]``."""
-    digests = (
-        xxhash.xxh3_64_intdigest(flat[start : start + n_pixels].data) for start in starts.tolist()
-    )
-    return np.fromiter(digests, dtype=np.uint64, count=len(starts))
+    # A slice of a memoryview costs a quarter of one of an array.
+    data, digest = flat.data, xxhash.xxh3_64_intdigest
+    found = [digest(data[start : start + n_pixels]) for start in starts.tolist()]
+    return np.array(found, dtype=np.uint64)
 
 
 def array_digest(array: npt.NDArray[np.generic]) -> str:

@@ -1,0 +1,68 @@
+"""What checking each spectrum on its first read costs: first epochs against later ones."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.disk import evict
+from benchmarks.protocol import LEAST_SECONDS, ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.stores import store_of
+from benchmarks.throughput import BATCH, bare_kernel
+from galahstream.store import open_store
+from galahstream.store.checked import CheckedRows
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+
+
+def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
+    """Measure spectra/s of epochs that check what they read, warm and cold."""
+    contenders: dict[str, Callable[[int], float]] = {}
+    loaders = []
+    for dtype in ("float32", "uint16"):
+        path = store_of(source, work, f"npy {dtype}")
+        dataset = SpectraDataset(open_store(path))
+        loader = SpectraLoader(dataset, BATCH, shuffle=True)
+        loaders.append(loader)
+        contenders[f"kernel, {dtype}"] = partial(bare_kernel, dataset, 2, 1)
+        contenders[f"first epoch, {dtype}"] = partial(_epoch, loader, True)
+        contenders[f"later epoch, {dtype}"] = partial(_epoch, loader, False)
+        # Pages of a file that is mapped, as the other is, cannot be dropped.
+        (work / "cold").mkdir(exist_ok=True)
+        other = store_of(source, work / "cold", f"npy {dtype}")
+        for verify in ("read", "open"):
+            contenders[f"cold, verify={verify!r}, {dtype}"] = partial(_cold, other, verify)
+    figures = interleaved(contenders, rounds, warm_up=2)
+    for loader in loaders:
+        loader.close()
+    ratios = []
+    for dtype in ("float32", "uint16"):
+        ratios += [
+            ratio(figures, f"first epoch, {dtype}", f"kernel, {dtype}", 0.6),
+            ratio(figures, f"first epoch, {dtype}", f"later epoch, {dtype}"),
+            ratio(
+                figures, f"cold, verify='read', {dtype}", f"cold, verify='open', {dtype}", 1.0
+            ),
+        ]  # fmt: skip
+    settings = {"batch": BATCH, "rounds": rounds, "stars": len(dataset)}
+    title = "Epochs that check each spectrum when it is first read"
+    return Result("verification", title, "spectra/s", figures, ratios, settings)
+
+
+def _epoch(loader: SpectraLoader, is_first: bool, _: int) -> float:
+    dataset = loader.dataset
+    assert isinstance(dataset, SpectraDataset)
+
+    def epoch() -> int:
+        if is_first:
+            dataset.store.flux.checked = CheckedRows(len(dataset.store))
+        return sum(len(batch[0]) for batch in loader)
+
+    return timed(epoch, LEAST_SECONDS)
+
+
+def _cold(path: Path, verify: str, number: int) -> float:
+    evict(path / "flux.npy")
+    with open_store(path, verify=verify) as store:
+        loader = SpectraLoader(SpectraDataset(store), BATCH, shuffle=True, seed=number)
+        with loader:
+            return timed(lambda: sum(len(flux) for flux, _labels in loader))
