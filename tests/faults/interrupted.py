@@ -73,7 +73,7 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
         whole = contents(store.path)
     with convert(other.folder, folder / "older", **options) as store:
         older = contents(store.path)
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"wrong": 0})
     for overwrite in (False, True):
         home = folder / "home"
         dest = home / "store"
