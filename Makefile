@@ -16,6 +16,8 @@ test: lint
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 # Conversions cut at every file call, damage in every file; malformed files and random faults

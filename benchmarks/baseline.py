@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.protocol import ROUNDS, Result, interleaved, median
 from benchmarks.stores import store_of
-from galahstream.learn.train import REFERENCE_SECONDS
+from galahstream.learn.trainer import REFERENCE_SECONDS
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.protocol import ROUNDS, Result, interleaved, ratio, timed
-from galahstream.conversion import convert
-from galahstream.sources.opening import open_source
+from galahstream.conversion.convert import convert
+from galahstream.sources.open import open_source
 
 _WAYS: dict[str, dict[str, Any]] = {
     "npy float32": {},

@@ -23,7 +23,7 @@ from benchmarks.disk import evict, resident_pages
 from benchmarks.protocol import ROUNDS, Result, interleaved, ratio
 from benchmarks.stores import store_of
 from galahstream.store import open_store
-from galahstream.store.row_file import advise
+from galahstream.store.readahead import advise
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 

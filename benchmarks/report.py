@@ -52,7 +52,7 @@ def ratio_text(found: Ratio) -> str:
 
 def draw(result: Result, path: Path) -> None:
     """Draw the median of each contender as a bar, with the range of its rounds."""
-    from galahstream.learn.figures import new_figure, save_figure
+    from galahstream.plots.figures import new_figure, save_figure
 
     names = list(result.figures)
     middles = [median(values) for values in result.figures.values()]

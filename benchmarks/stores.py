@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.sources.base import Source
-from galahstream.sources.opening import open_source
+from galahstream.sources.open import open_source
 
 KINDS = {
     "npy float32": ("float32", {"format": "npy", "dtype": "float32"}),

@@ -9,7 +9,7 @@ from benchmarks.protocol import LEAST_SECONDS, ROUNDS, Result, interleaved, rati
 from benchmarks.stores import store_of
 from benchmarks.throughput import BATCH, bare_kernel
 from galahstream.store import open_store
-from galahstream.store.checked import CheckedRows
+from galahstream.store.verified_rows import CheckedRows
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from galahstream.cli import main
+from galahstream.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from galahstream.cli import convert_main
+from galahstream.cli.main import convert_main
 
 if __name__ == "__main__":
     sys.exit(convert_main())

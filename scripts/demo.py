@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from galahstream.cli import main as galahstream
+from galahstream.cli.main import main as galahstream
 
 STARS, EPOCHS = 2000, 3
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from galahstream.cli import train_main
+from galahstream.cli.main import train_main
 
 if __name__ == "__main__":
     sys.exit(train_main())

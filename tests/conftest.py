@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.store import Store
 
 N_STARS, N_PIXELS = 60, 64

@@ -13,11 +13,11 @@ import pytest
 
 import galahstream as gs
 from galahstream import errors
-from galahstream.repair import repair
-from galahstream.sources import fits
-from galahstream.store import layout
-from galahstream.store.lock import locked
-from galahstream.stream.worker_processes import _lost
+from galahstream.conversion.repair import repair
+from galahstream.sources import galah_fits
+from galahstream.stream.workers.processes import _lost
+from galahstream.system import disk
+from galahstream.system.lock import locked
 
 Example = Callable[[pytest.MonkeyPatch], Any]
 
@@ -63,8 +63,8 @@ def _full(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, offset: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(layout.os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(layout.shutil, "disk_usage", lambda path: _Usage())
+    monkeypatch.setattr(disk.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: _Usage())
     gs.convert("raw", "other")
 
 
@@ -88,7 +88,7 @@ def _no_astropy(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(fits, "import_module", missing)
+    monkeypatch.setattr(galah_fits, "import_module", missing)
     Path("stars").mkdir()
     Path("stars/1311020029010121.fits").write_bytes(b"SIMPLE")
     gs.convert("stars", "other")

@@ -21,6 +21,11 @@ class LabelMetrics:
     bias: float
     r2: float
 
+    @property
+    def caption(self) -> str:
+        """The errors in one line, for pictures."""
+        return f"RMSE {self.rmse:.3g} {self.unit}, bias {self.bias:+.2g}, R² {self.r2:.3f}"
+
 
 def label_metrics(
     predicted: npt.NDArray[np.float64],

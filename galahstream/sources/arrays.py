@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import GalahStreamError, LabelError, SourceFormatError, SourceShapeError
-from galahstream.plain_hdf5 import refusal
-from galahstream.sources.base import KNOWN_LABELS, LeftOut, as_float32
-from galahstream.sources.labels import LabelChoice, LabelColumnChoice, chosen_labels
+from galahstream.sources.base import LeftOut, as_float32
 from galahstream.sources.npy_file import NpyFile, check_flux_shape, check_label_shape
+from galahstream.survey.labels import KNOWN_LABELS, LabelChoice, LabelColumnChoice, chosen_labels
+from galahstream.system.hdf5_safety import refusal
 
 _FLUX_NAMES = ("spectra", "flux")
 _ID_NAMES = ("ids", "sobject_id")

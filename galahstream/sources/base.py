@@ -10,18 +10,6 @@ import numpy.typing as npt
 
 from galahstream.errors import SourceShapeError
 
-KNOWN_LABELS = {
-    "mass": "M☉",
-    "age": "Gyr",
-    "l_bol": "L☉",
-    "dist": "pc",
-    "teff": "K",
-    "logg": "dex",
-    "fe_h": "dex",
-    "snr": "",
-}
-"""The eight label columns of the published set in their order, with units, under GALAH's names."""
-
 
 @dataclass(frozen=True)
 class LeftOut:

@@ -4,11 +4,7 @@ Both formats are laid out first, as files of their final size, and filled
 afterwards with ``pwrite``: the bytes do not depend on the order of writing.
 """
 
-import errno
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import StorageFullError
+from galahstream.system.disk import write_at
 
 FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2")}
 
@@ -126,7 +122,7 @@ class PlacedFluxWriter:
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
         offset = self._place.offset + first_row * self._place.row_stride
-        write_all(self._descriptor, flux, offset)
+        write_at(self._descriptor, flux, offset)
 
     def close(self) -> None:
         """Close the file."""
@@ -157,52 +153,6 @@ def write_array(place: ArrayPlace, array: npt.NDArray[np.generic]) -> None:
         raise AssertionError(msg)
     descriptor = os.open(place.path, os.O_WRONLY)
     try:
-        write_all(descriptor, np.ascontiguousarray(array, dtype=place.dtype), place.offset)
+        write_at(descriptor, np.ascontiguousarray(array, dtype=place.dtype), place.offset)
     finally:
         os.close(descriptor)
-
-
-def write_all(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> None:
-    """Write an array's bytes at an offset, however many calls the system takes for it."""
-    data = memoryview(array.reshape(-1).view(np.uint8).data)
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def take_space(path: Path, size: int) -> None:
-    """Make a file `size` bytes long, its space taken on disk where the system can do so.
-
-    A file that is there, and not longer, keeps its bytes.
-
-    Raises
-    ------
-    StorageFullError
-        If the file system has no room for it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        with full_disk_named(path, size):
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(descriptor, 0, size)
-            else:
-                os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def full_disk_named(path: Path, size: int | None = None) -> Iterator[None]:
-    """Turn the error of a full disk into one that says where, how much is free, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        free = shutil.disk_usage(path.parent).free
-        needed = "more bytes" if size is None else f"{size:,} bytes"
-        msg = (
-            f"{path}: {needed} are needed and the file system has {free:,} free; make "
-            f"room, or store 16-bit flux (dtype='uint16', --dtype uint16)"
-        )
-        raise StorageFullError(msg) from error

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
 
+from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store import claims
-from galahstream.store.codec import NO_VALUE
-from galahstream.store.digest import text_digest
 from galahstream.store.layout import FLUX_DTYPES, array_shapes
+from galahstream.store.quantization import NO_VALUE
+from galahstream.system.digest import text_digest
 
 FORMAT_VERSION = 1
 # Fields that the first stores of this version did not have.
@@ -142,12 +142,12 @@ def _no_number(name: str) -> float:
 
 
 def _label(value: Any) -> LabelColumn:
-    found = claims.fields(value, *(field.name for field in fields(LabelColumn)))
-    statistic = claims.or_none(claims.number)
+    found = validation.mapping(value, *(field.name for field in fields(LabelColumn)))
+    statistic = validation.optional(validation.number)
     return LabelColumn(
-        name=claims.text(found["name"], _LONGEST_NAME),
-        unit=claims.text(found["unit"], _LONGEST_NAME),
-        missing=claims.whole(found["missing"]),
+        name=validation.text(found["name"], _LONGEST_NAME),
+        unit=validation.text(found["unit"], _LONGEST_NAME),
+        missing=validation.integer(found["missing"]),
         **{
             name: statistic(found[name])
             for name in ("minimum", "maximum", "mean", "std", "train_mean", "train_std")
@@ -156,7 +156,7 @@ def _label(value: Any) -> LabelColumn:
 
 
 def _labels(value: Any) -> tuple[LabelColumn, ...]:
-    columns = claims.items(value, _label, most=_MOST_LABELS)
+    columns = validation.sequence(value, _label, maximum=_MOST_LABELS)
     if len({column.name for column in columns}) != len(columns):
         msg = "two labels have one name"
         raise ValueError(msg)
@@ -164,32 +164,32 @@ def _labels(value: Any) -> tuple[LabelColumn, ...]:
 
 
 def _flux_code(value: Any) -> FluxCode:
-    found = claims.fields(value, *(field.name for field in fields(FluxCode)))
+    found = validation.mapping(value, *(field.name for field in fields(FluxCode)))
     return FluxCode(
-        scale=claims.number(found["scale"], above=0),
-        zero=claims.number(found["zero"]),
-        no_value=claims.whole(found["no_value"], NO_VALUE, NO_VALUE),
-        clipped=claims.whole(found["clipped"]),
-        largest_error=claims.number(found["largest_error"], above=0),
+        scale=validation.number(found["scale"], above=0),
+        zero=validation.number(found["zero"]),
+        no_value=validation.integer(found["no_value"], NO_VALUE, NO_VALUE),
+        clipped=validation.integer(found["clipped"]),
+        largest_error=validation.number(found["largest_error"], above=0),
     )
 
 
 def _odd_pixels(value: Any) -> OddPixels:
     names = [field.name for field in fields(OddPixels)]
-    found = claims.fields(value, *names)
-    return OddPixels(**{name: claims.whole(found[name]) for name in names})
+    found = validation.mapping(value, *names)
+    return OddPixels(**{name: validation.integer(found[name]) for name in names})
 
 
 def _left_out(value: Any) -> tuple[int, str]:
-    star, reason = claims.items(value, lambda item: item, least=2, most=2)
-    return claims.whole(star, least=-(2**63)), claims.text(reason, 4096)
+    star, reason = validation.sequence(value, lambda item: item, minimum=2, maximum=2)
+    return validation.integer(star, minimum=-(2**63)), validation.text(reason, 4096)
 
 
 def _digests(value: Any) -> dict[str, str]:
     names = [name for name in array_shapes(0, 0, 0, "float32") if name != "flux"]
-    found = claims.fields(value, *names)
+    found = validation.mapping(value, *names)
     for digest in found.values():
-        if len(claims.text(digest)) != 16 or set(digest) - set("0123456789abcdef"):
+        if len(validation.text(digest)) != 16 or set(digest) - set("0123456789abcdef"):
             msg = f"found {digest[:60]!r}, expected 16 hexadecimal digits"
             raise ValueError(msg)
     return found
@@ -197,24 +197,24 @@ def _digests(value: Any) -> dict[str, str]:
 
 # What each field may hold: the author of a file can compute its digest too.
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "n_stars": partial(claims.whole, least=1, most=2**40),
-    "n_pixels": partial(claims.whole, least=1, most=2**31),
-    "dtype": lambda value: claims.one_of(value, *FLUX_DTYPES),
-    "wavelength": lambda value: claims.one_of(value, "nominal", "given", "unknown"),
+    "n_stars": partial(validation.integer, minimum=1, maximum=2**40),
+    "n_pixels": partial(validation.integer, minimum=1, maximum=2**31),
+    "dtype": lambda value: validation.one_of(value, *FLUX_DTYPES),
+    "wavelength": lambda value: validation.one_of(value, "nominal", "given", "unknown"),
     "labels": _labels,
-    "split": partial(claims.items, check=claims.number, least=3, most=3),
-    "split_sizes": partial(claims.items, check=claims.whole, least=3, most=3),
-    "split_seed": claims.whole,
-    "groups": claims.or_none(partial(claims.text, longest=_LONGEST_NAME)),
+    "split": partial(validation.sequence, check=validation.number, minimum=3, maximum=3),
+    "split_sizes": partial(validation.sequence, check=validation.integer, minimum=3, maximum=3),
+    "split_seed": validation.integer,
+    "groups": validation.optional(partial(validation.text, max_length=_LONGEST_NAME)),
     "odd_pixels": _odd_pixels,
-    "left_out": partial(claims.items, check=_left_out, most=2**31),
+    "left_out": partial(validation.sequence, check=_left_out, maximum=2**31),
     "digests": _digests,
-    "code": claims.or_none(_flux_code),
-    "row_order": lambda value: claims.one_of(value, "split", "source"),
-    "flux_unit": claims.text,
-    "wavelength_unit": claims.text,
-    "version": claims.whole,
-    "kind": claims.text,
+    "code": validation.optional(_flux_code),
+    "row_order": lambda value: validation.one_of(value, "split", "source"),
+    "flux_unit": validation.text,
+    "wavelength_unit": validation.text,
+    "version": validation.integer,
+    "kind": validation.text,
 }
 
 

@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import Dataset
 
 from galahstream.errors import LabelError, OptionError
-from galahstream.splits import SPLIT_NAMES
 from galahstream.store import Store, open_store
 from galahstream.stream.kernels import best_kernels
 from galahstream.stream.transforms import LogFlux, ZScore
-from galahstream.wavelength import Window, window_slice
+from galahstream.survey.splits import SPLIT_NAMES
+from galahstream.survey.wavelength import Window, window_slice
 
 FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None
 Item: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]

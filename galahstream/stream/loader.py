@@ -12,16 +12,16 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
-from galahstream.options import check_count
-from galahstream.processes import safe_start_method
-from galahstream.store.flux import MappedFlux
-from galahstream.stream.crew import Crew
+from galahstream.store.readers import MappedFlux
 from galahstream.stream.dataset import Item, SpectraDataset, Views
 from galahstream.stream.device import batch_memory, choose_device, hand_over
-from galahstream.stream.order import WINDOW_BLOCKS, EpochOrder, Share, count_batches
-from galahstream.stream.pool import BatchPool
+from galahstream.stream.sampling import WINDOW_BLOCKS, EpochOrder, Share, count_batches
 from galahstream.stream.transforms import LogFlux
-from galahstream.stream.worker_processes import ProcessCrew
+from galahstream.stream.workers.buffers import BatchPool
+from galahstream.stream.workers.processes import ProcessCrew
+from galahstream.stream.workers.threads import Crew
+from galahstream.system.processes import safe_start_method
+from galahstream.validation import check_count
 
 _Indices: TypeAlias = npt.NDArray[np.int64]
 _NOTHING: _Indices = np.empty(0, dtype=np.int64)
@@ -53,7 +53,7 @@ class SpectraLoader(DataLoader[Item]):
     shuffle_block : int, optional
         Shuffle blocks of so many rows that lie together, and mix the rows of 32
         blocks: for a store larger than memory on a disk that reads long runs faster.
-        :func:`galahstream.stream.order.order_quality` measures what it is worth.
+        :func:`galahstream.stream.sampling.order_quality` measures what it is worth.
     drop_last : bool
         Leave out a last batch of fewer than B stars.
     device : str or torch.device, optional
@@ -108,10 +108,10 @@ class SpectraLoader(DataLoader[Item]):
         **keywords: Any,
     ) -> None:
         if batch_sampler is None:
-            check_count("batch_size", batch_size, least=1)
-        check_count("num_workers", num_workers, least=0)
+            check_count("batch_size", batch_size, minimum=1)
+        check_count("num_workers", num_workers, minimum=0)
         if memory_budget is not None:
-            check_count("memory_budget", memory_budget, least=1)
+            check_count("memory_budget", memory_budget, minimum=1)
         if worker_type not in ("thread", "process"):
             msg = f"worker_type {worker_type!r} is not known; expected 'thread' or 'process'"
             raise OptionError(msg)
@@ -172,7 +172,7 @@ class SpectraLoader(DataLoader[Item]):
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
-        check_count("epoch", epoch, least=0)
+        check_count("epoch", epoch, minimum=0)
         self.order.epoch = epoch
         self.order.served = self._served = 0
 
@@ -360,8 +360,8 @@ def _place_among_ranks(rank: int | None, world_size: int | None) -> tuple[int, i
     if rank is None or world_size is None:
         msg = f"rank {rank} of world_size {world_size}: give both, or neither"
         raise OptionError(msg)
-    check_count("world_size", world_size, least=1)
-    check_count("rank", rank, least=0)
+    check_count("world_size", world_size, minimum=1)
+    check_count("rank", rank, minimum=0)
     if rank >= world_size:
         msg = f"rank {rank} of {world_size}; ranks are counted from 0 to {world_size - 1}"
         raise OptionError(msg)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.errors import GalahStreamError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset

@@ -26,14 +26,15 @@ import numpy as np
 import psutil
 import torch
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.errors import GalahStreamError
-from galahstream.learn.checkpoint import Recipe, load_model, save_model
-from galahstream.learn.model import SpectraCNN
-from galahstream.sources.opening import open_source
+from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.recipe import Recipe
+from galahstream.learn.trained_model import load_model, save_model
+from galahstream.sources.open import open_source
 from galahstream.store import open_store
-from galahstream.store.digest import text_digest
 from galahstream.store.manifest import _canonical
+from galahstream.system.digest import text_digest
 from tests.conftest import make_pair
 
 _MOST_BYTES = 1024**3

@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from galahstream import transfer
-from galahstream.conversion import convert
+from galahstream.conversion import pipeline
+from galahstream.conversion.convert import convert
 from galahstream.errors import DestinationExistsError
 from tests.conftest import make_pair
 from tests.faults.shim import FAULTS, Shim
@@ -65,7 +65,7 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
     ``wrong`` counts whatever must not be: other bytes, a part under the final
     name, a file left over, an exception that is none of a file's.
     """
-    transfer._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
+    pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
     other = make_pair(folder / "other", _STARS, _PIXELS, seed=1)
     options = {**KINDS[kind], "progress": False}

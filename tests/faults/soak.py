@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galahstream import transfer
-from galahstream.conversion import convert
+from galahstream.conversion import pipeline
+from galahstream.conversion.convert import convert
 from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -37,7 +37,7 @@ class Soak:
     """Sources, sound stores, and the scenes that are played with them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        transfer._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
+        pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
         self.folder = folder
         self.generator = np.random.default_rng(seed)
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)

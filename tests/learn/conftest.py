@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from galahstream.conversion import convert
-from galahstream.learn.train import TrainingResult, train
+from galahstream.conversion.convert import convert
+from galahstream.learn.trainer import TrainingResult, train
 from galahstream.store import Store
 from tests.conftest import make_pair
 

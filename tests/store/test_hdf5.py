@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.errors import CostlyChunksWarning, OptionError
 from galahstream.store import open_store
-from galahstream.store.flux import Hdf5Flux, MappedFlux, PreadFlux
-from galahstream.store.hdf5 import row_places
+from galahstream.store.formats.hdf5 import row_places
+from galahstream.store.readers import Hdf5Flux, MappedFlux, PreadFlux
 from tests.conftest import Pair
 
 SHAPE = (37, 50)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from galahstream.errors import GalahStreamError, StoreFormatError
 from galahstream.store import Store
-from galahstream.store.digest import text_digest
 from galahstream.store.manifest import Manifest, _canonical
-from tests.store.test_claims import ANYTHING
+from galahstream.system.digest import text_digest
+from tests.test_validation_of_claims import ANYTHING
 
 
 def signed(body: dict[str, Any]) -> str:

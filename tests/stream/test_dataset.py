@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import galahstream as gs
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.errors import LabelError, OptionError
 from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
@@ -135,7 +135,7 @@ def test_nothing_is_read_before_it_is_asked_for(npy_store: Store) -> None:
     """A dataset of a store whose flux file cannot be opened any more is made all the same."""
     code = (
         "import sys, galahstream as gs\n"
-        "import galahstream.store.flux as flux\n"
+        "import galahstream.store.readers as flux\n"
         "flux.MappedFlux._opened = lambda self: sys.exit(7)\n"
         f"dataset = gs.SpectraDataset({str(npy_store.path)!r})\n"
         "assert len(dataset) == 42\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from galahstream.store.codec import DEFAULT_RANGE, NO_VALUE, Codec
+from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Codec
 from galahstream.stream import kernels
 from galahstream.stream.kernels import Kernels, NumbaKernels, NumpyKernels
 from galahstream.stream.transforms import LogFlux
@@ -94,8 +94,8 @@ def test_rows_are_gathered_from_where_they_start(kernels: Kernels) -> None:
 
 
 def test_without_numba_numpy_runs_and_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "galahstream.stream.compiled", None)
-    monkeypatch.delattr("galahstream.stream.compiled", raising=False)
+    monkeypatch.setitem(sys.modules, "galahstream.stream.kernels.numba", None)
+    monkeypatch.delattr("galahstream.stream.kernels.numba", raising=False)
     kernels.best_kernels.cache_clear()
     try:
         with pytest.warns(UserWarning, match=r"galahstream\[fast\]"):

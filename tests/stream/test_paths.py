@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from galahstream.conversion import convert
+from galahstream.conversion.convert import convert
 from galahstream.store import open_store
 from galahstream.stream import dataset as dataset_module
 from galahstream.stream.dataset import SpectraDataset

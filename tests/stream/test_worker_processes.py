@@ -13,10 +13,10 @@ import torch
 
 from galahstream.errors import StorageFullError, WorkerError
 from galahstream.store import Store
-from galahstream.stream import worker_processes
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.worker_processes import ProcessCrew, SharedSlots, slot_bytes
+from galahstream.stream.workers import processes as worker_processes
+from galahstream.stream.workers.processes import ProcessCrew, SharedSlots, slot_bytes
 
 
 def slowly(flux: np.ndarray) -> np.ndarray:

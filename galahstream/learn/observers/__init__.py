@@ -1,0 +1,1 @@
+"""What watches a training run, and keeps what it sees."""

@@ -1,0 +1,1 @@
+"""A simulated survey, which is a source of spectra like any other."""

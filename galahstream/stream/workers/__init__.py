@@ -1,0 +1,1 @@
+"""Workers that make batches ahead, and the memory they make them in."""

@@ -1,0 +1,1 @@
+"""What is true of HERMES and GALAH: pure functions and tables."""

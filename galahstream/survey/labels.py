@@ -1,0 +1,86 @@
+"""Names, units and columns of labels, as users write them and as stores keep them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from galahstream.errors import LabelError
+
+KNOWN_LABELS = {
+    "mass": "M☉",
+    "age": "Gyr",
+    "l_bol": "L☉",
+    "dist": "pc",
+    "teff": "K",
+    "logg": "dex",
+    "fe_h": "dex",
+    "snr": "",
+}
+"""The eight label columns of the published set in their order, with units, under GALAH's names."""
+
+LabelChoice: TypeAlias = Sequence[str] | Mapping[str, str | int] | None
+"""Labels as ``["teff", "feh[dex]=FE_H"]``, as ``{"teff": "T_EFF"}``, or None for the known ones."""
+
+# The published set spells four of its columns in its own way; stores carry GALAH's names.
+_OTHER_SPELLINGS = {"t_eff": "teff", "log_g": "logg", "SNR": "snr", "logL": "logl"}
+_PATTERN = re.compile(r"^(?P<name>\w+)(?:\[(?P<unit>[^\]]*)\])?(?:=(?P<column>.+))?$")
+
+
+@dataclass(frozen=True)
+class LabelColumnChoice:
+    """One column to convert: the name and unit it gets, and what the source calls it."""
+
+    name: str
+    unit: str
+    column: str
+
+
+def galah_name(column: str) -> str:
+    """Return GALAH's name for a column of the published set; other names stay as they are."""
+    return _OTHER_SPELLINGS.get(column, column)
+
+
+def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelColumnChoice, ...]:
+    """Return the columns to convert.
+
+    Parameters
+    ----------
+    choice : sequence of str, mapping or None
+        Entries are ``name``, ``name=column``, each with an optional ``[unit]``
+        behind the name. None takes every column of the source.
+    columns : iterable of str
+        Names of the source's columns.
+
+    Raises
+    ------
+    LabelError
+        If an entry cannot be read, or a name stands twice.
+    """
+    entries: list[tuple[str, str | None, str]]
+    if choice is None:
+        entries = [(galah_name(column), None, column) for column in columns]
+    elif isinstance(choice, Mapping):
+        entries = [(*_parts(name)[:2], str(column)) for name, column in choice.items()]
+    else:
+        entries = [_parts(entry) for entry in choice]
+    names = [name for name, _, _ in entries]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"label {name!r} is named twice in {', '.join(names)}; give each name once"
+            raise LabelError(msg)
+    return tuple(
+        LabelColumnChoice(name, KNOWN_LABELS.get(name, "") if unit is None else unit, column)
+        for name, unit, column in entries
+    )
+
+
+def _parts(entry: str) -> tuple[str, str | None, str]:
+    match = _PATTERN.match(entry.strip())
+    if match is None:
+        msg = (
+            f"label {entry!r} cannot be read; expected a name, or name=column, with an optional "
+            f"unit: teff, teff=T_EFF, 'teff[K]=0'"
+        )
+        raise LabelError(msg)
+    return match["name"], match["unit"], match["column"] or match["name"]

@@ -1,0 +1,163 @@
+"""The nominal HERMES wavelength grid, its four cameras, and windows in Å.
+
+GALAH spectra come from four cameras of 4,096 pixels that are laid end to end.
+The grid here is the nominal one: the spectrograph shifts each star by up to
+2.7 Å, so a pixel has this wavelength only to within some tens of pixels.
+
+Examples
+--------
+>>> from galahstream.survey.wavelength import nominal_grid, window_slice
+>>> grid = nominal_grid()
+>>> grid.shape
+(16384,)
+>>> window_slice(grid, "red")
+slice(8192, 12288, None)
+>>> window_slice(grid, (6552.8, 6572.8))  # 10 Å on both sides of Hα
+slice(9368, 9685, None)
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.errors import WavelengthError
+
+Window: TypeAlias = str | tuple[float, float] | None
+"""A camera's name, a range (low, high) in Å, or None for every pixel."""
+
+CAMERA_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of HERMES: its name, first wavelength and step, both in Å."""
+
+    name: str
+    start: float
+    step: float
+
+    @property
+    def stop(self) -> float:
+        """Wavelength of the last pixel, Å."""
+        return self.start + (CAMERA_PIXELS - 1) * self.step
+
+    def grid(self) -> npt.NDArray[np.float64]:
+        """Return the nominal wavelengths of the camera, Å, shape (4096,)."""
+        return self.start + self.step * np.arange(CAMERA_PIXELS, dtype=np.float64)
+
+
+# Typical starts and steps of the normalised DR4 spectra (GALAH DR4, Buder et al. 2025).
+CAMERAS = (
+    Camera("blue", 4713.2, 0.0460),
+    Camera("green", 5648.9, 0.0547),
+    Camera("red", 6478.6, 0.0631),
+    Camera("infrared", 7585.0, 0.0736),
+)
+NOMINAL_PIXELS = CAMERA_PIXELS * len(CAMERAS)
+
+
+def nominal_grid() -> npt.NDArray[np.float64]:
+    """Return the nominal wavelengths of the four cameras end to end, Å, shape (16384,)."""
+    return np.concatenate([camera.grid() for camera in CAMERAS])
+
+
+def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArray[np.float64]:
+    """Return a wavelength grid as float64, after checking that it fits the spectra.
+
+    Parameters
+    ----------
+    wavelength : array_like, shape (n_pixels,)
+        Wavelengths in Å.
+    n_pixels : int
+        Pixels of each spectrum.
+    name : str
+        What the grid is called in messages, such as its path.
+
+    Raises
+    ------
+    WavelengthError
+        If the grid has another shape, or is not finite, positive and increasing.
+    """
+    grid = np.asarray(wavelength)
+    if grid.dtype.kind not in "fiu" or grid.shape != (n_pixels,):
+        msg = (
+            f"{name}: the wavelength grid is {grid.dtype} of shape {grid.shape}; the spectra need "
+            f"one number in Å per pixel, shape ({n_pixels},)"
+        )
+        raise WavelengthError(msg)
+    grid = grid.astype(np.float64)
+    wrong = ~(np.isfinite(grid) & (grid > 0))
+    wrong[1:] |= ~(np.diff(grid) > 0)
+    if wrong.any():
+        pixel = int(np.flatnonzero(wrong)[0])
+        msg = (
+            f"{name}: wavelength {grid[pixel]} at pixel {pixel} is not finite, positive and larger "
+            f"than the one before; give a grid in Å that increases from pixel to pixel"
+        )
+        raise WavelengthError(msg)
+    return grid
+
+
+def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
+    """Return the pixels of a window as a slice.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (L,), float64
+        Increasing wavelengths in Å; all NaN where they are not known.
+    window : str or (float, float) or None
+        The name of a camera, a range in Å with both ends included, or None for
+        all pixels.
+
+    Returns
+    -------
+    slice
+        Start and stop of the pixels inside the window.
+
+    Raises
+    ------
+    WavelengthError
+        If the camera is unknown, the grid is, or no pixel lies in the window.
+    """
+    n_pixels = len(wavelength)
+    if window is None:
+        return slice(0, n_pixels)
+    low, high = _camera_range(window) if isinstance(window, str) else _checked_range(window)
+    if not np.isfinite(wavelength).all():
+        msg = (
+            f"window {window!r}: the wavelengths of this store are not known; convert again with "
+            f"a wavelength grid (--wavelength grid.npy), or use no window"
+        )
+        raise WavelengthError(msg)
+    start = int(np.searchsorted(wavelength, low, side="left"))
+    stop = int(np.searchsorted(wavelength, high, side="right"))
+    if stop <= start:
+        msg = (
+            f"window {window!r}: no pixel lies in {low:.2f} to {high:.2f} Å; this store covers "
+            f"{wavelength[0]:.2f} to {wavelength[-1]:.2f} Å"
+        )
+        raise WavelengthError(msg)
+    return slice(start, stop)
+
+
+def _camera_range(name: str) -> tuple[float, float]:
+    for camera in CAMERAS:
+        if camera.name == name:
+            # Half a step wider: rounding of a stored grid must not cost the first or last pixel.
+            return camera.start - camera.step / 2, camera.stop + camera.step / 2
+    names = ", ".join(camera.name for camera in CAMERAS)
+    msg = f"window {name!r} is no camera; expected one of {names}, or a range (low, high) in Å"
+    raise WavelengthError(msg)
+
+
+def _checked_range(window: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(edge) for edge in window)
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if not low < high:
+        msg = f"window {window!r} is no range; expected (low, high) in Å with low < high"
+        raise WavelengthError(msg)
+    return low, high

@@ -1,0 +1,1 @@
+"""What the operating system offers: no astronomy, no store."""

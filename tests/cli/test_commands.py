@@ -1,0 +1,151 @@
+"""The command line as a user meets it: output, exit status, one line for a refusal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from galahstream.cli.main import main
+from galahstream.store import open_store
+from tests.conftest import Pair
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_whole_way(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, run = str(tmp_path / "store.h5"), str(tmp_path / "run")
+    assert main(["convert", str(pair.folder), store, "--format", "hdf5"]) == 0
+    assert "60 stars of 64 pixels" in capsys.readouterr().out
+    assert main(["info", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == {"train": 42, "val": 9, "test": 9}
+    assert main(["plot", store, "--row", "3", "--out", str(tmp_path / "a.png")]) == 0
+    assert main(["train", store, "--epochs", "1", "--out", run, "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "150 s" in out
+    assert "tensorboard --logdir" in out
+    assert main(["evaluate", f"{run}/model.pt", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"]["teff"]["unit"] == "K"
+    assert main(["predict", f"{run}/model.pt", store, "--out", str(tmp_path / "l.csv")]) == 0
+    assert len((tmp_path / "l.csv").read_text().splitlines()) == 61
+
+
+def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run = str(tmp_path / "store"), str(tmp_path / "run")
+    options = ["--dtype", "uint16", "--flux-range=-1,2", "--jobs", "2"]
+    assert main(["convert", str(pair.folder), store, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "16-bit code flux = -1 + 4.57" in printed
+    assert "read        mapped: fits in memory" in printed
+    options = ["--epochs", "1", "--shuffle-block", "5", "--workers", "1", "--device", "cpu"]
+    assert main(["train", store, "--out", run, "--batch-size", "8", *options]) == 0
+    printed = capsys.readouterr().err
+    assert "1 loader threads" in printed
+    assert "rank correlation of neighbours" in printed
+    in_place = str(tmp_path / "in place")
+    assert main(["convert", str(pair.folder), in_place, "--in-place"]) == 0
+    assert "the source's own file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "hdf5"]])
+def test_verify_names_damaged_rows_and_where_they_lie(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    store = tmp_path / "store"
+    main(["convert", str(pair.folder), str(store), *options])
+    assert main(["verify", str(store)]) == 0
+    assert "60 stars, sound" in capsys.readouterr().out
+    path = store / "flux.npy" if store.is_dir() else store
+    with open_store(store) as opened:
+        row = opened.flux.stored(np.array([7])).tobytes()
+    data = bytearray(path.read_bytes())
+    place = data.index(row)
+    data[place + 100] ^= 4
+    path.write_bytes(data)
+    assert main(["verify", str(store)]) == 1
+    printed = capsys.readouterr().out
+    assert "row 7 (star" in printed
+    assert f"{path}, bytes {place} to {place + 255}" in printed
+    assert main(["verify", str(store), "--json"]) == 1
+    assert [one["row"] for one in json.loads(capsys.readouterr().out)["damaged"]] == [7]
+
+
+def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mock", str(tmp_path / "raw"), "--stars", "3"]) == 0
+    assert "mock" in capsys.readouterr().out
+    assert np.load(tmp_path / "raw" / "spectra.npy").shape == (3, 16384)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", "nowhere"],
+        ["convert", "nowhere", "store"],
+        ["verify", "nowhere"],
+        ["convert", "a", "b", "c", "store"],
+        ["train", "nowhere"],
+        ["train", "{store}", "--batch-size", "0"],
+        ["train", "{store}", "--labels", "vsini"],
+        ["train", "{store}", "--window", "a:b"],
+        ["plot", "{store}", "--row", "60"],
+        ["predict", "nowhere.pt", "{store}", "--out", "l.csv"],
+        ["mock", "raw", "--stars", "0"],
+        ["convert", "raw", "x", "--dtype", "uint16", "--flux-range", "0.9,1"],
+        ["convert", "raw", "x", "--in-place", "--format", "hdf5"],
+        ["train", "{store}", "--shuffle-block", "43"],
+        ["train", "{store}", "--workers", "-1"],
+        ["train", "{store}", "--device", "tpu"],
+    ],
+)
+def test_a_refusal_is_one_line_and_status_1(
+    pair: Pair,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["convert", str(pair.folder), "made"])
+    capsys.readouterr()
+    before = sorted(tmp_path.iterdir())
+    assert main([word.format(store="made") for word in arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("galahstream: ")
+    assert printed.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    with pytest.raises(FileNotFoundError):
+        main(["info", "nowhere", "--debug"])
+
+
+def test_wrong_usage_is_status_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["info"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["mock", "convert", "info", "verify", "plot", "train", "evaluate", "predict"]
+)
+def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"example: galahstream {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["convert", "nowhere", "dest"], ["train", "nowhere"]])
+def test_the_scripts_run_as_the_commands(arguments: list[str]) -> None:
+    script = ROOT / "scripts" / f"{arguments[0]}.py"
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("galahstream: nowhere")

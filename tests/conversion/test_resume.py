@@ -1,0 +1,161 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from galahstream.cli.main import main
+from galahstream.conversion import pipeline
+from galahstream.conversion.convert import convert
+from galahstream.errors import BadSpectraError, LockedError, OptionError, StorageFullError
+from galahstream.sources.arrays import NpyPairSource
+from galahstream.store.layout import PlacedFluxWriter
+from tests.conftest import Pair, make_pair
+from tests.faults.interrupted import contents
+
+FORMATS = [
+    {"format": "npy"},
+    {"format": "npy", "dtype": "uint16", "flux_range": (-1.0, 3.0)},
+    {"format": "hdf5"},
+    {"format": "hdf5", "chunk_rows": 7},
+    {"format": "hdf5", "compression": "gzip"},
+]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_BLOCK_BYTES", 4 * 64 * 5)
+
+
+class Failing(NpyPairSource):
+    """A source whose disk fails, and that counts what is read of it."""
+
+    fails_at = 10**9
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair.folder / "spectra.npy", pair.folder / "labels.npy")
+        self.rows_read = 0
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
+        for block in super().iter_blocks(block_rows, first_row):
+            if first_row + self.rows_read >= self.fails_at:
+                raise OSError(5, "Input/output error", self.name)
+            self.rows_read += len(block)
+            yield block
+
+
+@pytest.mark.parametrize("options", FORMATS, ids=str)
+def test_a_conversion_whose_source_fails_goes_on_to_the_same_bytes(
+    pair: Pair, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    whole = contents(convert(pair.folder, tmp_path / "whole", **options).path)
+    source = Failing(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output") as caught:
+        convert(source, tmp_path / "store", jobs=1, **options)
+    assert not (tmp_path / "store").exists()
+    again = Failing(pair)
+    with convert(again, tmp_path / "store", jobs=2, **options) as store:
+        assert contents(store.path) == whole
+    assert not list(tmp_path.glob(".*"))
+    if "compression" not in options:
+        assert "goes on from there" in caught.value.__notes__[0]
+        assert again.rows_read <= 40  # of 60: two blocks may have been on their way
+
+
+def test_bytes_lost_from_what_was_done_are_written_again(pair: Pair, tmp_path: Path) -> None:
+    whole = contents(convert(pair.folder, tmp_path / "whole").path)
+    source = Failing(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store", jobs=1)
+    flux = tmp_path / ".store.partial" / "store" / "flux.npy"
+    flux.write_bytes(flux.read_bytes()[:4096] + bytes(60 * 64 * 4))  # as after a power cut
+    assert contents(convert(Failing(pair), tmp_path / "store").path) == whole
+
+
+def test_other_settings_are_refused_and_a_new_beginning_can_be_asked_for(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Failing(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store")
+    with pytest.raises(OptionError, match="seed was 42 and is 7; give the same"):
+        convert(Failing(pair), tmp_path / "store", seed=7)
+    assert main(["convert", str(pair.folder), str(tmp_path / "store"), "--seed", "7"]) == 1
+    assert "--no-resume" in capsys.readouterr().err
+    with convert(Failing(pair), tmp_path / "store", seed=7, resume=False) as store:
+        assert store.manifest.split_seed == 7
+
+
+def test_a_source_that_changed_since_is_refused(pair: Pair, tmp_path: Path) -> None:
+    source = Failing(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store")
+    np.save(pair.folder / "spectra.npy", pair.spectra + 1)
+    with pytest.raises(OptionError, match="files of the source was"):
+        convert(Failing(pair), tmp_path / "store")
+
+
+def test_input_that_would_be_refused_again_leaves_nothing(pair: Pair, tmp_path: Path) -> None:
+    spectra = pair.spectra.copy()
+    spectra[50] = np.nan
+    np.save(pair.folder / "spectra.npy", spectra)
+    with pytest.raises(BadSpectraError, match="row 50"):
+        convert(pair.folder, tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_full_disk_is_a_clear_error_and_can_be_gone_on_from(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = PlacedFluxWriter.write
+
+    def full(self: PlacedFluxWriter, first_row: int, flux: npt.NDArray[Any]) -> None:
+        if first_row > 40:
+            raise OSError(28, "No space left on device")
+        write(self, first_row, flux)
+
+    monkeypatch.setattr(PlacedFluxWriter, "write", full)
+    with pytest.raises(StorageFullError, match="bytes are needed and the file system has"):
+        convert(pair.folder, tmp_path / "store")
+    monkeypatch.undo()
+    with convert(pair.folder, tmp_path / "store") as store:
+        assert len(store.verify()) == 0
+
+
+def test_a_second_converter_is_refused_and_a_killed_one_is_gone_on_with(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path / "raw", 3000, 256)
+    code = (
+        "import sys, time; from galahstream.conversion import convert, pipeline\n"
+        "pipeline._BLOCK_BYTES = 4 * 256 * 50\n"
+        "write = pipeline._write_block\n"
+        "def slow(*arguments):\n"
+        "    time.sleep(0.05)\n"
+        "    return write(*arguments)\n"
+        "pipeline._write_block = slow\n"
+        "convert.convert(sys.argv[1], sys.argv[2], jobs=1)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(pair.folder), tmp_path / "store"])
+    journal = tmp_path / ".store.partial" / "journal"
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not (
+        journal.exists() and len(journal.read_text().splitlines()) > 3
+    ):
+        time.sleep(0.01)
+    with pytest.raises(LockedError, match=f"process {child.pid} on host"):
+        convert(pair.folder, tmp_path / "store")
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (tmp_path / "store").exists()
+    whole = contents(convert(pair.folder, tmp_path / "whole").path)
+    assert contents(convert(pair.folder, tmp_path / "store").path) == whole

@@ -1,0 +1,166 @@
+"""What every store gives, whatever its format: one suite for all."""
+
+import json
+import multiprocessing
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import galahstream as gs
+from galahstream.conversion.convert import convert
+from galahstream.errors import StoreFormatError, StoreVersionError
+from galahstream.store import Store, open_store
+from galahstream.store.manifest import Manifest
+from tests.conftest import Pair
+
+
+def test_flux_and_labels_are_those_of_the_source(store: Store, pair: Pair) -> None:
+    assert np.array_equal(store.flux[:], pair.spectra[store.source_row], equal_nan=True)
+    for number, name in enumerate(("mass", "age", "l_bol", "dist", "teff", "logg", "fe_h", "snr")):
+        assert np.array_equal(store.labels[name], pair.labels[store.source_row, number])
+    assert store.label_units["teff"] == "K"
+    assert len(store) == 60
+
+
+def test_flux_is_read_by_number_slice_list_and_mask(store: Store) -> None:
+    whole = store.flux[:]
+    assert np.array_equal(store.flux[-1], whole[-1], equal_nan=True)
+    assert np.array_equal(store.flux[5:50:7], whole[5:50:7], equal_nan=True)
+    assert np.array_equal(store.flux[[9, 2, 2]], whole[[9, 2, 2]], equal_nan=True)
+    assert np.array_equal(store.flux[store.split == 2], whole[store.split == 2], equal_nan=True)
+    for row in (60, -61):
+        with pytest.raises(IndexError, match="row"):
+            store.flux[row]
+
+
+def test_rows_are_grouped_by_split_in_the_order_of_the_source(store: Store) -> None:
+    assert np.array_equal(np.sort(store.split), store.split)
+    for split in ("train", "val", "test"):
+        assert (np.diff(store.source_row[store.rows_of(split)]) > 0).all()
+
+
+def test_odd_pixels_are_counted(store: Store) -> None:
+    assert store.info()["odd_pixels"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
+
+
+def test_a_store_pickles_as_its_path(store: Store) -> None:
+    store.flux[0]
+    again = pickle.loads(pickle.dumps(store))
+    assert np.array_equal(again.flux[3], store.flux[3], equal_nan=True)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_store_opened_before_a_process_starts_reads_right_in_it(
+    store: Store, method: str
+) -> None:
+    store.flux[0]
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        found = pool.apply(_read, (store, 7))
+    assert np.array_equal(found, store.flux[7], equal_nan=True)
+
+
+def _read(store: Store, row: int) -> Any:
+    return store.flux[row]
+
+
+def test_a_sound_store_verifies(store: Store) -> None:
+    assert store.verify().tolist() == []
+
+
+def test_plain_numpy_and_h5py_read_the_stores(pair: Pair, tmp_path: Path) -> None:
+    npy = convert(pair.folder, tmp_path / "a")
+    convert(pair.folder, tmp_path / "a.h5", format="hdf5")
+    assert np.array_equal(np.load(tmp_path / "a" / "flux.npy"), npy.flux[:], equal_nan=True)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["flux"][:], npy.flux[:], equal_nan=True)
+        assert json.loads(file.attrs["manifest"])["n_stars"] == 60
+
+
+def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
+    np.save(tmp_path / "spectra.npy", np.ones((3, 16384), dtype=np.float32))
+    store = convert(tmp_path, tmp_path / "store")
+    size = (store.path / "flux.npy").stat().st_size
+    assert size == 4096 + 3 * 65536
+    assert store.wavelength_is_nominal
+
+
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: str) -> None:
+    first = convert(pair.folder, tmp_path / "a", format=format).path
+    time.sleep(1.1)  # a time written anywhere has changed by then
+    second = convert(pair.folder, tmp_path / "b", format=format).path
+    files = [path.name for path in first.iterdir()] if format == "npy" else [""]
+    for name in files:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["flux.npy", "labels.npy", "manifest.json", "split.npy"])
+def test_a_truncated_file_is_refused_by_name(npy_store: Store, name: str) -> None:
+    path = npy_store.path / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StoreFormatError, match=name):
+        open_store(npy_store.path)
+
+
+@pytest.mark.parametrize("name", ["flux.npy", "ids.npy", "manifest.json"])
+def test_a_missing_file_is_refused_by_name(npy_store: Store, name: str) -> None:
+    (npy_store.path / name).unlink()
+    with pytest.raises(StoreFormatError, match=name):
+        open_store(npy_store.path)
+
+
+def test_a_changed_label_is_found_on_opening(npy_store: Store) -> None:
+    path = npy_store.path / "labels.npy"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreFormatError, match="'labels'"):
+        open_store(npy_store.path)
+
+
+def test_a_changed_pixel_is_found_by_verify(npy_store: Store) -> None:
+    path = npy_store.path / "flux.npy"
+    data = bytearray(path.read_bytes())
+    data[4096 + 64 * 4 * 9 + 2] ^= 1
+    path.write_bytes(data)
+    assert open_store(npy_store.path).verify().tolist() == [9]
+
+
+def test_a_truncated_hdf5_store_is_refused(pair: Pair, tmp_path: Path) -> None:
+    path = convert(pair.folder, tmp_path / "s.h5", format="hdf5").path
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(StoreFormatError, match=r"s\.h5"):
+        open_store(path)
+
+
+def test_a_newer_version_is_refused_by_its_number(npy_store: Store) -> None:
+    path = npy_store.path / "manifest.json"
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(StoreVersionError, match="version 2"):
+        open_store(npy_store.path)
+
+
+def test_an_edited_manifest_is_refused(npy_store: Store) -> None:
+    path = npy_store.path / "manifest.json"
+    path.write_text(path.read_text().replace('"unit": "K"', '"unit": "k"'))
+    with pytest.raises(StoreFormatError, match="digest"):
+        open_store(npy_store.path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"kind": "x"}', "[" * 100000])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(StoreFormatError, match="no manifest"):
+        Manifest.from_json(text, "manifest.json")
+
+
+def test_a_path_without_a_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        gs.open_store(tmp_path / "nowhere")
+    (tmp_path / "x.h5").write_text("<VOTABLE>")
+    with pytest.raises(StoreFormatError, match=r"x\.h5"):
+        gs.open_store(tmp_path / "x.h5")

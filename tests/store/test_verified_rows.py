@@ -1,0 +1,150 @@
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import galahstream as gs
+from galahstream.errors import DamagedRowError, OptionError
+from galahstream.store import Store, open_store
+from galahstream.store.verified_rows import CheckedRows
+from tests.conftest import Pair
+
+DAMAGED = 17
+
+
+def damage(store: Store, row: int) -> Path:
+    """Turn over one bit at the beginning of a row of an uncompressed store."""
+    file, _, span = store.flux.reader.where(row).rpartition(", bytes ")
+    with Path(file).open("r+b") as handle:
+        handle.seek(int(span.split()[0]) + 5)
+        byte = handle.read(1)[0]
+        handle.seek(-1, 1)
+        handle.write(bytes([byte ^ 4]))
+    return store.path
+
+
+@pytest.fixture(params=[{}, {"format": "hdf5"}, {"format": "hdf5", "chunk_rows": 7}])
+def damaged(request: pytest.FixtureRequest, pair: Pair, tmp_path: Path) -> Path:
+    """A store of which one bit of one row has turned over."""
+    with gs.convert(pair.folder, tmp_path / "store", **request.param) as store:
+        return damage(store, DAMAGED)
+
+
+@pytest.mark.parametrize("reading", ["mapped", "pread"])
+def test_a_damaged_row_is_an_error_that_names_row_star_file_and_bytes(
+    damaged: Path, reading: str
+) -> None:
+    with open_store(damaged, reading=reading) as store:
+        assert np.isfinite(store.flux[0]).all()
+        with pytest.raises(DamagedRowError) as caught:
+            _ = store.flux[:]
+        message = str(caught.value)
+        assert f"row {DAMAGED} (star {store.ids[DAMAGED]})" in message
+        assert store.flux.reader.where(DAMAGED) in message
+
+
+def test_opened_with_verify_open_no_row_is_checked(damaged: Path) -> None:
+    with open_store(damaged, verify="open") as store:
+        assert store.flux[DAMAGED].shape == (store.n_pixels,)
+        assert store.flux.checked is None
+        assert store.verify().tolist() == [DAMAGED]
+
+
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: str) -> None:
+    dataset = gs.SpectraDataset(damaged, split="train", return_ids=True)
+    seen: list[int] = []
+    with gs.SpectraLoader(dataset, 4, shuffle=True, worker_type=worker_type) as loader:
+        loader._group = 1
+        with pytest.raises(DamagedRowError, match="while a worker") as caught:
+            for _, _, ids in loader:
+                seen += ids.tolist()
+        assert dataset.store.ids[DAMAGED] not in seen
+        assert any("batch" in note for note in caught.value.__notes__)
+
+
+def test_a_window_checks_the_whole_row(pair: Pair, tmp_path: Path) -> None:
+    grid = np.linspace(4700, 4800, pair.spectra.shape[1])
+    with gs.convert(pair.folder, tmp_path / "store", wavelength=grid) as store:
+        damage(store, DAMAGED)
+    dataset = gs.SpectraDataset(store.path, split="all", window=(4790.0, 4800.0))
+    assert dataset.n_pixels < 10
+    with pytest.raises(DamagedRowError):
+        _ = dataset[DAMAGED]
+
+
+def test_a_row_is_checked_once(npy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from galahstream.store import store as reading
+
+    hashed = []
+
+    def counting(flat: object, starts: np.ndarray, n_pixels: int) -> np.ndarray:
+        hashed.append(len(starts))
+        return digests(flat, starts, n_pixels)
+
+    digests = reading.row_digests
+    monkeypatch.setattr(reading, "row_digests", counting)
+    dataset = gs.SpectraDataset(npy_store, split="all")
+    loader = gs.SpectraLoader(dataset, 8, shuffle=True)
+    for _ in range(3):
+        for _ in loader:
+            pass
+    loader.close()
+    assert sum(hashed) == len(npy_store)
+
+
+def test_worker_processes_share_what_was_checked(npy_store: Store) -> None:
+    dataset = gs.SpectraDataset(npy_store, split="train")
+    with gs.SpectraLoader(dataset, 4, worker_type="process") as loader:
+        for _ in loader:
+            pass
+    assert npy_store.flux.checked is not None
+    assert npy_store.flux.checked.holds(dataset.rows)
+    assert not npy_store.flux.checked.holds(np.arange(len(npy_store)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_marks_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
+    checked = CheckedRows(5)
+    context = multiprocessing.get_context(method)
+    share = None if method == "fork" else checked.share()
+    child = context.Process(target=_mark_three, args=(checked if share is None else None, share))
+    child.start()
+    child.join()
+    assert [checked.holds(np.array([row])) for row in range(5)] == [row == 3 for row in range(5)]
+
+
+def _mark_three(checked: CheckedRows | None, share: tuple[str, int] | None) -> None:
+    if checked is None:
+        assert share is not None
+        checked = CheckedRows(5)
+        checked.join(*share)
+    checked.mark(np.array([3]))
+
+
+def test_marks_of_a_process_that_is_gone_or_of_another_file_are_not_taken(tmp_path: Path) -> None:
+    checked = CheckedRows(5)
+    checked.mark(np.arange(5))
+    checked.join(str(tmp_path / "gone"), 1)
+    (tmp_path / "other").write_bytes(b"\x01" * 5)
+    fresh = CheckedRows(5)
+    fresh.join(str(tmp_path / "other"), -1)
+    assert checked.holds(np.arange(5))
+    assert not any(fresh.holds(np.array([row])) for row in range(5))
+
+
+def test_marks_are_not_taken_over_for_a_file_that_was_written_to(npy_store: Store) -> None:
+    _ = npy_store.flux[:]
+    packed = pickle.dumps(npy_store)
+    assert pickle.loads(packed).flux.checked.holds(np.arange(len(npy_store)))
+    path = npy_store.path / "flux.npy"
+    path.write_bytes(path.read_bytes())
+    again = pickle.loads(packed)
+    assert not again.flux.checked.holds(np.arange(1))
+
+
+def test_an_unknown_way_of_verifying_is_refused(npy_store: Store) -> None:
+    with pytest.raises(OptionError, match="expected one of read, open"):
+        open_store(npy_store.path, verify="never")
