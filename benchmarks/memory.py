@@ -89,7 +89,7 @@ def _plain(path: Path, budget: int, seconds: float, number: int) -> float:
     flux = np.load(path / "flux.npy", mmap_mode="r")
     ended = threading.Event()
 
-    def let_go() -> None:
+    def release_pages() -> None:
         while not ended.wait(0.05):
             advise(flux._mmap, "MADV_DONTNEED")
 
@@ -101,7 +101,7 @@ def _plain(path: Path, budget: int, seconds: float, number: int) -> float:
                 torch.stack([torch.from_numpy(np.log(np.maximum(flux[row], 0.2))) for row in rows])
             ]
 
-    letting_go = threading.Thread(target=let_go)
+    letting_go = threading.Thread(target=release_pages)
     letting_go.start()
     try:
         with _kept_below(path / "flux.npy", budget):

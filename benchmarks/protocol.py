@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from benchmarks.machine import described
 
 ROUNDS = 7
-LEAST_SECONDS = 0.3
+MIN_SECONDS = 0.3
 """What short epochs are repeated for, to outlast a hiccup of the machine."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import NAMES, Peer, PeerMissingError, Task, open_peer
-from benchmarks.protocol import LEAST_SECONDS, ROUNDS, Result, interleaved, median, ratio, timed
+from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, median, ratio, timed
 from benchmarks.stores import store_of
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -82,11 +82,9 @@ def check(peer: Peer, dataset: SpectraDataset) -> None:
 
 
 def _ours(loader: Iterable[Any], _: int) -> float:
-    return timed(lambda: sum(len(flux) for flux, _labels in loader), LEAST_SECONDS)
+    return timed(lambda: sum(len(flux) for flux, _labels in loader), MIN_SECONDS)
 
 
 def _theirs(peer: Peer, number: int) -> float:
     epochs = count(100 * number + 1)
-    return timed(
-        lambda: sum(len(flux) for flux, _labels in peer.epoch(next(epochs))), LEAST_SECONDS
-    )
+    return timed(lambda: sum(len(flux) for flux, _labels in peer.epoch(next(epochs))), MIN_SECONDS)

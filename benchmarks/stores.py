@@ -32,7 +32,7 @@ def store_of(source: Path, work: Path, kind: str, times: int = 1) -> Path:
 class Repeated:
     """A source whose stars come several times over: a large survey without days of making it."""
 
-    left_out = ()
+    skipped = ()
 
     def __init__(self, source: Source, times: int) -> None:
         self._source, self._times = source, times

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.protocol import LEAST_SECONDS, ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, ratio, timed
 from benchmarks.stores import KINDS, store_of
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -81,7 +81,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
 
 
 def _epoch(loader: Iterable[Any], _: int) -> float:
-    return timed(lambda: sum(len(batch[0]) for batch in loader), LEAST_SECONDS)
+    return timed(lambda: sum(len(batch[0]) for batch in loader), MIN_SECONDS)
 
 
 def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
@@ -109,7 +109,7 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
             thread.join()
         return len(order)
 
-    return timed(all_threads, LEAST_SECONDS)
+    return timed(all_threads, MIN_SECONDS)
 
 
 def _published(dataset: SpectraDataset) -> DataLoader[Any]:

@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.disk import evict
-from benchmarks.protocol import LEAST_SECONDS, ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, ratio, timed
 from benchmarks.stores import store_of
 from benchmarks.throughput import BATCH, bare_kernel
 from galahstream.store import open_store
-from galahstream.store.verified_rows import CheckedRows
+from galahstream.store.verified_rows import VerifiedRows
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
@@ -54,10 +54,10 @@ def _epoch(loader: SpectraLoader, is_first: bool, _: int) -> float:
 
     def epoch() -> int:
         if is_first:
-            dataset.store.flux.checked = CheckedRows(len(dataset.store))
+            dataset.store.flux.checked = VerifiedRows(len(dataset.store))
         return sum(len(batch[0]) for batch in loader)
 
-    return timed(epoch, LEAST_SECONDS)
+    return timed(epoch, MIN_SECONDS)
 
 
 def _cold(path: Path, verify: str, number: int) -> float:

@@ -54,11 +54,11 @@ def _print_notes(error: BaseException) -> None:
 
 
 def _mock(options: argparse.Namespace) -> dict[str, Any]:
-    from galahstream.conversion.export import write_pair
+    from galahstream.conversion.export import write_npy_pair
     from galahstream.mock.source import MockSource
 
     source = MockSource(options.stars, options.seed, options.frame, options.jobs)
-    write_pair(source, options.dest, overwrite=options.overwrite)
+    write_npy_pair(source, options.dest, overwrite=options.overwrite)
     text = f"{options.dest}: {source.name}, spectra.npy and labels.npy; mock, not observed"
     return {"path": str(options.dest), "stars": len(source), "seed": options.seed, "text": text}
 
@@ -138,7 +138,7 @@ def _described(store: Any) -> dict[str, Any]:
     grid = info["wavelength_range"]
     covered = "" if grid is None else f", {grid[0]:.2f} to {grid[1]:.2f} Å"
     split = ", ".join(f"{name} {count:,}" for name, count in info["split"].items())
-    odd = ", ".join(f"{count:,} {name}" for name, count in info["odd_pixels"].items())
+    odd = ", ".join(f"{count:,} {name}" for name, count in info["pixel_counts"].items())
     lines = [
         f"{info['path']}: {info['stars']:,} stars of {info['pixels']:,} pixels, {info['format']} "
         f"{info['dtype']}, {info['bytes'] / 1e6:,.1f} MB",
@@ -166,10 +166,10 @@ def _described(store: Any) -> dict[str, Any]:
         )
         missing = f", {column['missing']:,} missing" if column["missing"] else ""
         lines.append(f"  {name:<9} {values} {column['unit']}{missing}".rstrip())
-    for star, reason in info["left_out"]:
-        lines.append(f"left out    star {star}: {reason}")
-    if info["left_out"]:
-        lines.append(f"left out    {len(info['left_out']):,} stars in all")
+    for star, reason in info["skipped"]:
+        lines.append(f"skipped     star {star}: {reason}")
+    if info["skipped"]:
+        lines.append(f"skipped     {len(info['skipped']):,} stars in all")
     return {**info, "text": "\n".join(lines)}
 
 
@@ -366,7 +366,7 @@ def _parser() -> argparse.ArgumentParser:
         "--split", type=three_parts, default=(0.70, 0.15, 0.15), help="(0.70,0.15,0.15)"
     )
     convert.add_argument("--seed", type=int, default=42, help="of the split (42)")
-    convert.add_argument("--on-bad", default="refuse", help="refuse or skip spectra without flux")
+    convert.add_argument("--on-bad", default="raise", help="raise or skip spectra without flux")
     convert.add_argument(
         "--in-place", action="store_true", help="link the source's .npy file instead of copying it"
     )
@@ -414,7 +414,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="cuda, mps, cpu or auto (auto)")
     train.add_argument("--labels", type=_names, help="what to learn (teff,logg,fe_h)")
     train.add_argument("--window", help="a camera, or Å as in 6550:6580")
-    train.add_argument("--missing", default="refuse", help="refuse or drop stars without a label")
+    train.add_argument("--missing", default="raise", help="raise or drop stars without a label")
     train.add_argument("--workers", type=int, default=2, help="loader threads (2)")
     train.add_argument(
         "--shuffle-block", type=int, help="shuffle blocks of so many stars (none: every star)"
@@ -442,6 +442,6 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--split", default=split, help=f"train, val, test or all ({split})")
         added.add_argument("--batch-size", type=int, default=32, help="(32)")
         added.add_argument("--device", default="auto", help="cuda, mps, cpu or auto (auto)")
-    evaluate.add_argument("--missing", default="refuse", help="refuse or drop (refuse)")
+    evaluate.add_argument("--missing", default="raise", help="raise or drop (raise)")
     predict.add_argument("--out", type=Path, required=True, help="the CSV to write")
     return parser

@@ -20,25 +20,25 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream._version import __version__
-from galahstream.conversion.journal import Block, Journal, Written
-from galahstream.conversion.pipeline import rows_without_flux, sound_blocks, write_flux
-from galahstream.conversion.staging import Workshop, workshop
+from galahstream.conversion.journal import Block, FluxSummary, Journal
+from galahstream.conversion.pipeline import count_intact_blocks, find_empty_spectra, write_flux
+from galahstream.conversion.staging import StagingArea, staging
 from galahstream.errors import BadSpectraError, LabelError, OptionError
 from galahstream.sources.arrays import NpyPairSource
-from galahstream.sources.base import LeftOut, Source
+from galahstream.sources.base import SkippedStar, Source
 from galahstream.sources.npy_file import NpyFile
 from galahstream.sources.open import PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import hdf5, npy
 from galahstream.store.layout import (
     FLUX_DTYPES,
-    ArrayPlace,
+    ArrayLocation,
     FluxWriter,
-    LinkedFlux,
-    PlacedFluxWriter,
+    NullFluxWriter,
+    OffsetFluxWriter,
     write_array,
 )
-from galahstream.store.manifest import FluxCode, LabelColumn, Manifest, OddPixels
+from galahstream.store.manifest import FluxCode, LabelColumn, Manifest, PixelCounts
 from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Codec
 from galahstream.survey.labels import LabelChoice
 from galahstream.survey.splits import split_rows
@@ -78,7 +78,7 @@ def convert(
     groups: str | None = None,
     split: Sequence[float] = (0.70, 0.15, 0.15),
     seed: int = 42,
-    on_bad: str = "refuse",
+    on_bad: str = "raise",
     in_place: bool = False,
     jobs: int | None = None,
     resume: bool = True,
@@ -116,10 +116,10 @@ def convert(
         Parts of training, validation and test.
     seed : int
         Of the split.
-    on_bad : {"refuse", "skip"}
+    on_bad : {"raise", "skip"}
         What to do with spectra without any usable pixel (all zero or not
         finite) and with stars whose files do not fit. Those left out stand in
-        ``store.manifest.left_out``.
+        ``store.manifest.skipped``.
     in_place : bool
         Make the store around the source's .npy file without copying it: both names
         are then links to one file, whose rows keep their order. It must hold
@@ -150,13 +150,13 @@ def convert(
     """
     destination = Path(dest)
     _check_options(format, dtype, flux_range, compression, chunk_rows, on_bad, jobs)
-    with workshop(destination, overwrite=overwrite, take_over=take_over) as made:
+    with staging(destination, overwrite=overwrite, take_over=take_over) as made:
         opened = open_source(source, labels, on_bad)
         linked = _linkable(opened, format, dtype, on_bad) if in_place else None
         codec = Codec.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
         bad = np.zeros(len(opened), dtype=bool)
         if on_bad == "skip":
-            bad = rows_without_flux(opened, jobs, progress)
+            bad = find_empty_spectra(opened, jobs, progress)
         plan = _plan(opened, bad, wavelength, groups, split, seed, dtype, linked is not None)
         settings = {
             "format": format,
@@ -174,9 +174,9 @@ def convert(
         journal.check_settings(settings, destination)
         with _kept_to_go_on_with(made, journal, destination, len(opened)):
             if format == "npy":
-                places = npy.lay_out(made.store, *_shape(plan), linked_flux=linked)
+                places = npy.create_files(made.store, *_shape(plan), linked_flux=linked)
             else:
-                places = hdf5.lay_out(
+                places = hdf5.create_files(
                     made.store,
                     *_shape(plan),
                     chunk_rows=chunk_rows,
@@ -186,12 +186,12 @@ def convert(
             note: Callable[[Block], None] | None = None
             writer: FluxWriter
             if linked is not None:
-                writer = LinkedFlux()
+                writer = NullFluxWriter()
             elif "flux" in places:
                 # Only bytes at places of their own can be gone on with.
-                sound = sound_blocks(journal.blocks, plan.stored_row, places["flux"])
+                sound = count_intact_blocks(journal.blocks, plan.stored_row, places["flux"])
                 journal.begin(settings, sound)
-                writer, note = PlacedFluxWriter(places["flux"]), journal.add
+                writer, note = OffsetFluxWriter(places["flux"]), journal.add
             else:
                 writer = hdf5.CompressedFluxWriter(made.store, chunk_rows, opened.n_pixels, dtype)
                 jobs = 1  # HDF5 lets one thread in at a time, and a chunk is written once in order
@@ -211,7 +211,7 @@ def convert(
 
 @contextmanager
 def _kept_to_go_on_with(
-    made: Workshop, journal: Journal, destination: Path, n_stars: int
+    made: StagingArea, journal: Journal, destination: Path, n_stars: int
 ) -> Iterator[None]:
     """Keep what was made when an error ends a conversion, unless it would be met again."""
     try:
@@ -263,7 +263,7 @@ def _check_options(
     for name, value, allowed in (
         ("format", format, FORMATS),
         ("dtype", dtype, DTYPES),
-        ("on_bad", on_bad, ("refuse", "skip")),
+        ("on_bad", on_bad, ("raise", "skip")),
     ):
         if value not in allowed:
             msg = f"{name} {value!r} is not known; expected {' or '.join(allowed)}"
@@ -286,7 +286,7 @@ def _shape(plan: _Plan) -> tuple[int, int, int, str]:
 
 def _linkable(source: Source, format: str, dtype: str, on_bad: str) -> Path:
     """Return the file that a store can be made around, after checking that it can."""
-    if format != "npy" or dtype != "float32" or on_bad != "refuse":
+    if format != "npy" or dtype != "float32" or on_bad != "raise":
         msg = (
             f"in_place cannot be used with format={format!r}, dtype={dtype!r}, on_bad={on_bad!r}: "
             f"it keeps the source's file as it is, in an npy store of float32 with all its rows"
@@ -325,10 +325,10 @@ def _plan(
     stored_row = np.full(len(source), -1, dtype=np.int64)
     stored_row[kept[order]] = np.arange(len(kept))
     n_train, n_val, n_test = (int(count) for count in np.bincount(part, minlength=3))
-    left_out = [
-        *source.left_out,
+    skipped = [
+        *source.skipped,
         *(
-            LeftOut(int(source.ids[row]), f"row {row}: no usable pixel")
+            SkippedStar(int(source.ids[row]), f"row {row}: no usable pixel")
             for row in np.flatnonzero(bad)
         ),
     ]
@@ -342,10 +342,10 @@ def _plan(
         split_sizes=(n_train, n_val, n_test),
         split_seed=int(seed),
         groups=groups,
-        odd_pixels=OddPixels(),
-        left_out=tuple((star.star_id, star.reason) for star in left_out),
+        pixel_counts=PixelCounts(),
+        skipped=tuple((star.star_id, star.reason) for star in skipped),
         digests={},
-        code=_code(Codec(1, 0), Written()) if dtype == "uint16" else None,
+        code=_code(Codec(1, 0), FluxSummary()) if dtype == "uint16" else None,
         row_order="source" if keeps_order else "split",
     )
     return _Plan(
@@ -419,9 +419,9 @@ def _label_columns(
 
 def _write_arrays(
     plan: _Plan,
-    places: dict[str, ArrayPlace],
+    places: dict[str, ArrayLocation],
     digests: npt.NDArray[np.uint64],
-    written: Written,
+    written: FluxSummary,
     codec: Codec | None,
 ) -> str:
     """Write everything but the flux, and return the text of the manifest."""
@@ -441,11 +441,11 @@ def _write_arrays(
     }
     return replace(
         plan.manifest,
-        odd_pixels=written.odd_pixels,
+        pixel_counts=written.pixel_counts,
         digests=found,
         code=None if codec is None else _code(codec, written),
     ).to_json()
 
 
-def _code(codec: Codec, written: Written) -> FluxCode:
+def _code(codec: Codec, written: FluxSummary) -> FluxCode:
     return FluxCode(codec.scale, codec.zero, NO_VALUE, written.clipped, codec.scale / 2)

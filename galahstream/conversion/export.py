@@ -8,11 +8,11 @@ import numpy.typing as npt
 from galahstream.conversion.pipeline import flux_blocks
 from galahstream.sources.base import Source
 from galahstream.store.formats.npy import create
-from galahstream.store.layout import ArrayPlace, PlacedFluxWriter
-from galahstream.system.atomic import publishing
+from galahstream.store.layout import ArrayLocation, OffsetFluxWriter
+from galahstream.system.atomic import publish_on_success
 
 
-def write_pair(
+def write_npy_pair(
     source: Source, dest: Path, *, overwrite: bool = False, progress: bool = True
 ) -> None:
     """Write `spectra.npy` (N, L) float32 and `labels.npy` (N, K) float64 into a new folder.
@@ -24,7 +24,7 @@ def write_pair(
     DestinationExistsError
         If the folder exists and `overwrite` is False.
     """
-    with publishing(dest, overwrite=overwrite) as folder:
+    with publish_on_success(dest, overwrite=overwrite) as folder:
         folder.mkdir()
         labels = source.read_labels()
         if labels.shape[1]:
@@ -33,8 +33,8 @@ def write_pair(
         _write_flux(source, place, progress)
 
 
-def _write_flux(source: Source, place: ArrayPlace, progress: bool) -> None:
-    writer = PlacedFluxWriter(place)
+def _write_flux(source: Source, place: ArrayLocation, progress: bool) -> None:
+    writer = OffsetFluxWriter(place)
     try:
         for row, flux in flux_blocks(source, "making spectra", progress):
             stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")

@@ -11,22 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError
-from galahstream.store.manifest import OddPixels
+from galahstream.store.manifest import PixelCounts
 from galahstream.system.digest import text_digest
 
 
 @dataclass(frozen=True)
-class Written:
+class FluxSummary:
     """What was found in flux on its way; `lowest` and `highest` are of finite pixels."""
 
-    odd_pixels: OddPixels = field(default_factory=OddPixels)
+    pixel_counts: PixelCounts = field(default_factory=PixelCounts)
     clipped: int = 0
     lowest: float = np.inf
     highest: float = -np.inf
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(
-            self.odd_pixels + other.odd_pixels,
+    def __add__(self, other: "FluxSummary") -> "FluxSummary":
+        return FluxSummary(
+            self.pixel_counts + other.pixel_counts,
             self.clipped + other.clipped,
             min(self.lowest, other.lowest),
             max(self.highest, other.highest),
@@ -42,7 +42,7 @@ class Block:
 
     n_rows: int
     digests: npt.NDArray[np.uint64]
-    written: Written
+    written: FluxSummary
 
     def to_json(self) -> dict[str, Any]:
         """Return the block as plain values."""
@@ -53,9 +53,9 @@ class Block:
     def from_json(cls, values: Mapping[str, Any]) -> "Block":
         """Return the block of plain values."""
         found = dict(values["written"])
-        found["odd_pixels"] = OddPixels(**found["odd_pixels"])
+        found["pixel_counts"] = PixelCounts(**found["pixel_counts"])
         digests = np.array([int(digest, 16) for digest in values["digests"]], dtype=np.uint64)
-        return cls(values["rows"], digests, Written(**found))
+        return cls(values["rows"], digests, FluxSummary(**found))
 
 
 class Journal:

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from galahstream.conversion.journal import Block, Written
+from galahstream.conversion.journal import Block, FluxSummary
 from galahstream.errors import BadSpectraError, OptionError
 from galahstream.sources.base import Source
-from galahstream.store.layout import ArrayPlace, FluxWriter, map_array
-from galahstream.store.manifest import OddPixels
-from galahstream.store.quantization import MOST_CLIPPED, Codec
+from galahstream.store.layout import ArrayLocation, FluxWriter, map_array
+from galahstream.store.manifest import PixelCounts
+from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Codec
 from galahstream.system.digest import row_digests
 
 _Flux = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ def flux_blocks(
             bar.update(len(flux))
 
 
-def rows_without_flux(source: Source, jobs: int | None, progress: bool) -> npt.NDArray[np.bool_]:
+def find_empty_spectra(source: Source, jobs: int | None, progress: bool) -> npt.NDArray[np.bool_]:
     """Return which rows of a source have no usable pixel, all being zero or not finite."""
     blocks = flux_blocks(source, "checking", progress)
     return np.concatenate(list(_in_threads(lambda _, flux: _without_flux(flux), blocks, jobs)))
@@ -66,7 +66,7 @@ def write_flux(
     progress: bool,
     done: Sequence[Block] = (),
     note: Callable[[Block], None] | None = None,
-) -> tuple[npt.NDArray[np.uint64], Written]:
+) -> tuple[npt.NDArray[np.uint64], FluxSummary]:
     """Write the flux of a source to its rows of a store.
 
     Parameters
@@ -98,11 +98,11 @@ def write_flux(
     BadSpectraError
         For a spectrum without any usable pixel, and a source that ends early.
     OptionError
-        If more pixels than `MOST_CLIPPED` lie outside the range of the code.
+        If more pixels than `MAX_CLIPPED_FRACTION` lie outside the range of the code.
     """
     n_stored = int(np.count_nonzero(stored_row >= 0))
     digests = np.zeros(n_stored, dtype=np.uint64)
-    written, n_read = Written(), 0
+    written, n_read = FluxSummary(), 0
     for block in done:
         digests[_kept(stored_row, n_read, block.n_rows)] = block.digests
         written += block.written
@@ -114,7 +114,10 @@ def write_flux(
             note(Block(n_rows, digests[_kept(stored_row, n_read, n_rows)], found))
         n_read += n_rows
         written += found
-        if codec is not None and written.clipped > MOST_CLIPPED * n_stored * source.n_pixels:
+        if (
+            codec is not None
+            and written.clipped > MAX_CLIPPED_FRACTION * n_stored * source.n_pixels
+        ):
             raise _too_narrow(source, codec, written, n_read)
     if n_read != len(source):
         msg = f"{source.name}: {n_read} of {len(source)} spectra could be read; check the source"
@@ -122,8 +125,8 @@ def write_flux(
     return digests, written
 
 
-def sound_blocks(
-    blocks: Sequence[Block], stored_row: npt.NDArray[np.int64], place: ArrayPlace
+def count_intact_blocks(
+    blocks: Sequence[Block], stored_row: npt.NDArray[np.int64], place: ArrayLocation
 ) -> int:
     """Return how many blocks, from the first on, are in a file as they were noted."""
     n_pixels, n_read = place.shape[1], 0
@@ -170,17 +173,17 @@ def _write_block(
     digests: npt.NDArray[np.uint64],
     first_row: int,
     flux: _Flux,
-) -> tuple[int, Written]:
+) -> tuple[int, FluxSummary]:
     rows = stored_row[first_row : first_row + len(flux)]
     # Within a block the rows of one part of the split lie one after another.
     order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
-    written = Written()
+    written = FluxSummary()
     for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
         for start in range(0, len(run), _STEP_ROWS):
             step = run[start : start + _STEP_ROWS]
             values = flux[step]
             found = _survey(values, codec)
-            if found.odd_pixels != OddPixels() and _without_flux(values).any():
+            if found.pixel_counts != PixelCounts() and _without_flux(values).any():
                 raise _bad_spectrum(source, first_row, rows, flux)
             stored: npt.NDArray[Any] = (
                 np.ascontiguousarray(values, dtype="<f4") if codec is None else codec.encode(values)
@@ -192,13 +195,13 @@ def _write_block(
     return len(flux), written
 
 
-def _survey(flux: _Flux, codec: Codec | None) -> Written:
+def _survey(flux: _Flux, codec: Codec | None) -> FluxSummary:
     lowest, highest = float(flux.min()), float(flux.max())
-    odd = OddPixels()
+    odd = PixelCounts()
     if not (lowest > 0 and highest < np.inf):  # of NaN too; else no pixel can be odd
         finite = flux[np.isfinite(flux)]
         n_nan = int(np.count_nonzero(np.isnan(flux)))
-        odd = OddPixels(
+        odd = PixelCounts(
             nan=n_nan,
             infinite=flux.size - finite.size - n_nan,
             negative=int(np.count_nonzero(flux < 0)),
@@ -208,7 +211,7 @@ def _survey(flux: _Flux, codec: Codec | None) -> Written:
         highest = float(finite.max(initial=-np.inf))
     is_inside = codec is None or (codec.zero <= lowest and highest <= codec.high)
     clipped = 0 if is_inside or codec is None else codec.count_outside(flux)
-    return Written(odd, clipped, lowest, highest)
+    return FluxSummary(odd, clipped, lowest, highest)
 
 
 def _without_flux(flux: _Flux) -> npt.NDArray[np.bool_]:
@@ -227,10 +230,10 @@ def _bad_spectrum(
     )
 
 
-def _too_narrow(source: Source, codec: Codec, written: Written, n_read: int) -> OptionError:
+def _too_narrow(source: Source, codec: Codec, written: FluxSummary, n_read: int) -> OptionError:
     return OptionError(
         f"{source.name}: {written.clipped:,} pixels of the first {n_read:,} spectra lie outside "
         f"{codec.zero:g} to {codec.high:g}, the flux that this 16-bit code holds; found "
-        f"{written.lowest:g} to {written.highest:g}, and at most {MOST_CLIPPED:.1%} of all pixels "
+        f"{written.lowest:g} to {written.highest:g}, and at most {MAX_CLIPPED_FRACTION:.1%} of all pixels "
         f"may be clipped: give a wider range (flux_range=, --flux-range) or store float32"
     )

@@ -12,8 +12,8 @@ from galahstream.sources.base import Source
 from galahstream.sources.open import PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import hdf5, npy
-from galahstream.store.layout import FluxWriter, PlacedFluxWriter, write_array
-from galahstream.system.atomic import publishing
+from galahstream.store.layout import FluxWriter, OffsetFluxWriter, write_array
+from galahstream.system.atomic import publish_on_success
 from galahstream.system.digest import row_digests
 from galahstream.system.disk import explain_disk_full
 
@@ -92,15 +92,15 @@ def _restored(store: Store, source: Source, row: int) -> npt.NDArray[Any]:
 def _make_anew(store: Store, restored: dict[int, npt.NDArray[Any]], progress: bool) -> None:
     manifest = store.manifest
     shape = (len(store), store.n_pixels, len(manifest.labels), manifest.dtype)
-    with publishing(store.path, overwrite=True) as path, explain_disk_full(path):
+    with publish_on_success(store.path, overwrite=True) as path, explain_disk_full(path):
         writer: FluxWriter
         if store.format == "npy":
-            places = npy.lay_out(path, *shape)
+            places = npy.create_files(path, *shape)
         else:
             layout = hdf5.layout_of_store(store.path)
-            places = hdf5.lay_out(path, *shape, **layout)
+            places = hdf5.create_files(path, *shape, **layout)
         if "flux" in places:
-            writer = PlacedFluxWriter(places["flux"])
+            writer = OffsetFluxWriter(places["flux"])
         else:
             writer = hdf5.CompressedFluxWriter(
                 path, layout["chunk_rows"], store.n_pixels, manifest.dtype

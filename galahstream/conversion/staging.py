@@ -11,7 +11,7 @@ from galahstream.system.lock import locked
 
 
 @dataclass(frozen=True)
-class Workshop:
+class StagingArea:
     """A hidden folder beside a destination, held by one process.
 
     Attributes
@@ -47,10 +47,10 @@ class Workshop:
 
 
 @contextmanager
-def workshop(
+def staging(
     destination: Path, *, overwrite: bool = False, take_over: bool = False
-) -> Iterator[Workshop]:
-    """Hold the workshop of a destination; publish its store when the block ends well.
+) -> Iterator[StagingArea]:
+    """Hold the staging of a destination; publish its store when the block ends well.
 
     An error leaves what was made for a later run, unless there is no journal.
 
@@ -65,7 +65,7 @@ def workshop(
     if not parent.is_dir():
         check_destination(destination, overwrite=overwrite)
     folder = parent / f".{destination.name}.partial"
-    made = Workshop(folder)
+    made = StagingArea(folder)
     with locked(folder / "lock", str(destination), take_over=take_over):
         try:
             _tidy(made, destination)
@@ -78,7 +78,7 @@ def workshop(
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tidy(made: Workshop, destination: Path) -> None:
+def _tidy(made: StagingArea, destination: Path) -> None:
     """Put right what a run left behind that was killed between two steps."""
     if made.replaced.exists():
         if destination.exists():

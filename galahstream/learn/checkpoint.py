@@ -12,10 +12,10 @@ from galahstream.errors import CheckpointError, StorageFullError
 from galahstream.learn.metrics import LabelMetrics
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.tensorboard import EpochRecord
-from galahstream.learn.trained_model import flaw
+from galahstream.learn.trained_model import find_corruption
 from galahstream.stream.loader import SpectraLoader
 from galahstream.survey.wavelength import Window
-from galahstream.system.atomic import replacing
+from galahstream.system.atomic import atomic_write
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the checkpoint in the folder of a run."""
@@ -127,7 +127,7 @@ class RunCheckpoint:
         self._saved_at = time.perf_counter()
 
     def save(self) -> None:
-        """Write the checkpoint, replacing the one before whole.
+        """Write the checkpoint, atomic_write the one before whole.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class RunCheckpoint:
             "random": torch.get_rng_state(),
         }
         try:
-            with replacing(self.path) as temporary:
+            with atomic_write(self.path) as temporary:
                 torch.save(content, temporary)
         except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
             msg = (
@@ -203,7 +203,7 @@ def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise _unusable(path, "not a file")
-    why = flaw(path)
+    why = find_corruption(path)
     if why is not None:
         raise _unusable(path, why)
     try:

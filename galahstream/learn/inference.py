@@ -18,7 +18,7 @@ from galahstream.store import Store, open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
-from galahstream.system.atomic import replacing
+from galahstream.system.atomic import atomic_write
 
 # Further apart than any star's zero point and step: another grid altogether.
 _GRID_TOLERANCE = 5.0
@@ -34,9 +34,9 @@ class Predictions:
     units: tuple[str, ...]
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write ids and labels, with their names as header, replacing the file whole."""
+        """Write ids and labels, with their names as header, atomic_write the file whole."""
         with (
-            replacing(Path(path).absolute()) as temporary,
+            atomic_write(Path(path).absolute()) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
@@ -72,7 +72,7 @@ def evaluate(
     store: Store | str | os.PathLike[str],
     split: str = "test",
     *,
-    missing: str = "refuse",
+    missing: str = "raise",
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
@@ -91,7 +91,7 @@ def evaluate(
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    scores, loss = run_model(model, dataset, batch_size, num_workers, choose_device(device))
+    scores, loss = predict_dataset(model, dataset, batch_size, num_workers, choose_device(device))
     predicted = recipe.target_transform.inverse(scores)
     return Evaluation(
         split=split,
@@ -120,7 +120,7 @@ def predict(
     """
     recipe = _recipe(model)
     dataset = model_dataset(recipe, store, split, labels=None)
-    scores, _ = run_model(model, dataset, batch_size, num_workers, choose_device(device))
+    scores, _ = predict_dataset(model, dataset, batch_size, num_workers, choose_device(device))
     labels = recipe.target_transform.inverse(scores)
     return Predictions(dataset.ids, labels, recipe.labels, recipe.units)
 
@@ -130,7 +130,7 @@ def model_dataset(
     store: Store | str | os.PathLike[str],
     split: str,
     labels: tuple[str, ...] | None,
-    missing: str = "refuse",
+    missing: str = "raise",
 ) -> SpectraDataset:
     """Return a dataset prepared as the model's training data were, after checking that it fits."""
     opened = store if isinstance(store, Store) else open_store(store)
@@ -172,7 +172,7 @@ def wavelength_range(dataset: SpectraDataset) -> tuple[float, float] | None:
     return (float(grid[0]), float(grid[-1])) if np.isfinite(grid).all() else None
 
 
-def run_model(
+def predict_dataset(
     model: SpectraCNN,
     dataset: SpectraDataset,
     batch_size: int,
@@ -181,11 +181,11 @@ def run_model(
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return the model's scores (n, K) of a dataset in order, and the loss."""
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=device) as loader:
-        return score_batches(model, loader)
+        return predict_scaled(model, loader)
 
 
 @torch.inference_mode()
-def score_batches(
+def predict_scaled(
     model: SpectraCNN, loader: SpectraLoader
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return the scores of all batches, on the loader's device, and the mean squared error.

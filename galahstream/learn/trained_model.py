@@ -14,14 +14,14 @@ from galahstream import validation
 from galahstream.errors import CheckpointError, SourceMissingError
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import Recipe
-from galahstream.system.atomic import replacing
+from galahstream.system.atomic import atomic_write
 
 _KIND = "galahstream model"
 _VERSION = 1
 
 
 def save_model(model: SpectraCNN, path: Path) -> None:
-    """Write a model that has a recipe, replacing the file whole."""
+    """Write a model that has a recipe, atomic_write the file whole."""
     assert model.recipe is not None
     recipe = {
         name: list(value) if isinstance(value, tuple) else value
@@ -29,7 +29,7 @@ def save_model(model: SpectraCNN, path: Path) -> None:
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     content = {"kind": _KIND, "version": _VERSION, "recipe": recipe, "weights": weights}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(content, temporary)
 
 
@@ -52,7 +52,7 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
     if not file.is_file():
         msg = f"{file} is not there; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
-    why = flaw(file)
+    why = find_corruption(file)
     if why is not None:
         msg = f"{file}: no saved model, or a damaged one ({why}); train again"
         raise CheckpointError(msg)
@@ -80,7 +80,7 @@ def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
     return model.eval()
 
 
-def flaw(file: Path) -> str | None:
+def find_corruption(file: Path) -> str | None:
     """Return what is wrong with the entries of a file that torch saved; None if nothing is.
 
     Torch looks neither at their checksums nor at what they claim when it loads them.

@@ -22,7 +22,7 @@ from galahstream.errors import (
     TrainingDivergedError,
 )
 from galahstream.learn.checkpoint import CHECKPOINT, RunCheckpoint, RunSettings
-from galahstream.learn.inference import score_batches, wavelength_range
+from galahstream.learn.inference import predict_scaled, wavelength_range
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.tensorboard import EpochRecord, EventWriter
@@ -34,19 +34,19 @@ from galahstream.store import Store, open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.sampling import order_quality
+from galahstream.stream.sampling import shuffle_quality
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.survey.splits import check_seed
 from galahstream.survey.wavelength import Window
-from galahstream.system.atomic import replacing
-from galahstream.system.interrupts import interrupts_held
+from galahstream.system.atomic import atomic_write
+from galahstream.system.interrupts import delayed_interrupts
 from galahstream.validation import check_count
 
 REFERENCE_SECONDS = 150.0
 """What training and validation took in the run this project starts from: 10 epochs, batch 32."""
 
 _LEFT_BEHIND = ("model.pt", "metrics.json", "history.csv")
-# Written last.
+# FluxSummary last.
 _COMPLETE = "model.pt"
 
 
@@ -78,7 +78,7 @@ def train(
     device: str = "auto",
     labels: Sequence[str] = ("teff", "logg", "fe_h"),
     window: Window = None,
-    missing: str = "refuse",
+    missing: str = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
     resume: bool = False,
@@ -102,7 +102,7 @@ def train(
         What to learn.
     window : str, (float, float) or None
         A camera or a range in Å to learn from.
-    missing : {"refuse", "drop"}
+    missing : {"raise", "drop"}
         What to do with stars that lack a label.
     num_workers : int
         Threads that make batches ahead.
@@ -151,7 +151,7 @@ def train(
     }
     tell(_header(model, parts, chosen, num_workers))
     if shuffle_block is not None:
-        tell(str(order_quality(loaders["train"].order.rows(), batch_size)))
+        tell(str(shuffle_quality(loaders["train"].order.rows(), batch_size)))
     folder.mkdir(parents=True, exist_ok=True)
     model.to(chosen)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
@@ -168,7 +168,7 @@ def train(
     try:
         events.start(model)
         history = _run_epochs(model, loaders, events, optimizer, checkpoint, progress, tell)
-        scores, test_loss = score_batches(model, loaders["test"])
+        scores, test_loss = predict_scaled(model, loaders["test"])
         predicted = model.recipe.target_transform.inverse(scores)
         true = parts["test"].targets
         test = label_metrics(predicted, true, model.recipe.labels, model.recipe.units)
@@ -303,7 +303,7 @@ def _run_epochs(
                 model, loaders["train"], optimizer, checkpoint, f"epoch {epoch}/{epochs}", progress
             )
             start = time.perf_counter()
-            scores, val_loss = score_batches(model, loaders["val"])
+            scores, val_loss = predict_scaled(model, loaders["val"])
         validated = time.perf_counter() - start
         train_loss = so_far.total / so_far.stars
         predicted = model.recipe.target_transform.inverse(scores)
@@ -372,7 +372,7 @@ def _train_epoch(
                 )
                 raise TrainingDivergedError(msg)
             # Weights and position belong together: an interrupt comes before or after both.
-            with interrupts_held():
+            with delayed_interrupts():
                 optimizer.step()
                 finished = time.perf_counter()
                 so_far.total += value * len(flux)
@@ -389,7 +389,7 @@ def _train_epoch(
 def _write_history(history: Sequence[EpochRecord], folder: Path) -> None:
     rows = [record.as_row() for record in history]
     with (
-        replacing(folder / "history.csv") as path,
+        atomic_write(folder / "history.csv") as path,
         path.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -414,6 +414,6 @@ def _write_results(
         "parameters": result.model.n_parameters,
         "settings": settings,
     }
-    with replacing(result.out / "metrics.json") as path:
+    with atomic_write(result.out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     save_model(result.model, result.out / "model.pt")

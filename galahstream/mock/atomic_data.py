@@ -57,19 +57,19 @@ class LineTable:
     """Atomic lines by wavelength in air, arrays of equal length.
 
     `wavelength` Å, `element` the position in `ELEMENTS`, `ion` 0 for neutral and
-    1 for ionised, `excitation` eV, `log_gf`, `radiative` damping s⁻¹, `waals`
+    1 for ionised, `excitation_potential` eV, `log_gf`, `radiative` damping s⁻¹, `vdw`
     damping per neutral hydrogen atom at 10,000 K, s⁻¹ cm³, which grows with the
-    temperature to the power `waals_exponent`.
+    temperature to the power `vdw_exponent`.
     """
 
     wavelength: _FloatArray
     element: npt.NDArray[np.int64]
     ion: npt.NDArray[np.int64]
-    excitation: _FloatArray
+    excitation_potential: _FloatArray
     log_gf: _FloatArray
     radiative: _FloatArray
-    waals: _FloatArray
-    waals_exponent: _FloatArray
+    vdw: _FloatArray
+    vdw_exponent: _FloatArray
 
     def __len__(self) -> int:
         return len(self.wavelength)
@@ -86,21 +86,21 @@ def line_table() -> LineTable:
         return np.array([float(row[name]) for row in rows])
 
     radiative = column("log_gamma_rad")
-    damping = [_waals(float(row["vdw"]), ELEMENTS[row["element"]][0]) for row in rows]
+    damping = [_van_der_waals(float(row["vdw"]), ELEMENTS[row["element"]][0]) for row in rows]
     return LineTable(
         wavelength=column("wavelength_air"),
         element=np.array([names.index(row["element"]) for row in rows]),
         ion=np.array([int(row["ion"]) - 1 for row in rows]),
-        excitation=column("excitation_potential_ev"),
+        excitation_potential=column("excitation_potential_ev"),
         log_gf=column("log_gf"),
         # 10^8.2 /s is typical of the lines that give it.
         radiative=10 ** np.where(radiative == 0, 8.2, radiative),
-        waals=np.array([width for width, _ in damping]),
-        waals_exponent=np.array([exponent for _, exponent in damping]),
+        vdw=np.array([width for width, _ in damping]),
+        vdw_exponent=np.array([exponent for _, exponent in damping]),
     )
 
 
-def _waals(given: float, mass: float) -> tuple[float, float]:
+def _van_der_waals(given: float, mass: float) -> tuple[float, float]:
     """Return full damping width per hydrogen atom at 10,000 K, and its exponent of temperature."""
     if given <= 0:
         # Not given: 10^-7.5, typical of the iron lines that give it.

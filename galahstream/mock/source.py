@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from galahstream.errors import OptionError
 from galahstream.mock.synthesis import synthesise
-from galahstream.sources.base import LeftOut
+from galahstream.sources.base import SkippedStar
 from galahstream.survey.labels import KNOWN_LABELS
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 from galahstream.system.processes import safe_start_method
@@ -79,7 +79,7 @@ class MockSource:
     label_units = tuple(KNOWN_LABELS.values())
     n_pixels = NOMINAL_PIXELS
     wavelength: npt.NDArray[np.float64] | None = None
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedStar, ...] = ()
     files: tuple[Path, ...] = ()
 
     def __init__(

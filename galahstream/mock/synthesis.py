@@ -70,7 +70,7 @@ def line_forming_layer(teff: float, logg: float, fe_h: float) -> Layer:
 
 def _hydrogen_density(temperature: float, electron_pressure: float, logg: float) -> float:
     # dP/dtau = g / kappa, and kappa per gram is that of H- over 1.4 u a hydrogen atom.
-    opacity = float(hydride_opacity(np.array(5000.0), temperature, electron_pressure))
+    opacity = float(h_minus_opacity(np.array(5000.0), temperature, electron_pressure))
     gas_pressure = 0.2 * 10**logg * 1.4 * _ATOMIC_MASS / opacity
     return gas_pressure / (1.1 * _BOLTZMANN * temperature)
 
@@ -95,7 +95,7 @@ def ionised_share(
     return np.asarray(ratio / (1 + ratio))
 
 
-def hydride_opacity(
+def h_minus_opacity(
     wavelength: _FloatArray, temperature: float, electron_pressure: float
 ) -> _FloatArray:
     """Return the bound-free absorption of H⁻, cm² a hydrogen atom; wavelengths in Å."""
@@ -146,12 +146,12 @@ def line_strengths(table: LineTable, layer: Layer, fe_h: float) -> _FloatArray:
         elements.abundance[table.element]
         * 10**fe_h
         * stage[table.element, table.ion]
-        * 10 ** (table.log_gf - 5040 / temperature * table.excitation)
+        * 10 ** (table.log_gf - 5040 / temperature * table.excitation_potential)
     )
     stimulated = 1 - np.exp(-1.4388e8 / (table.wavelength * temperature))
     # sqrt(pi) e^2 / (m c) times lambda over the Doppler velocity.
     cross_section = 0.014974 * table.wavelength * 1e-8 / (doppler_velocity(table, layer) * 1e5)
-    continuum = hydride_opacity(table.wavelength, temperature, pressure)
+    continuum = h_minus_opacity(table.wavelength, temperature, pressure)
     return np.asarray(_WEAK_LINE_SHARE * lower * cross_section * stimulated / continuum)
 
 
@@ -164,8 +164,8 @@ def doppler_velocity(table: LineTable, layer: Layer) -> _FloatArray:
 
 def damping(table: LineTable, layer: Layer) -> _FloatArray:
     """Return the Voigt parameter a of each line: damping over Doppler width."""
-    waals = table.waals * (layer.temperature / 1e4) ** table.waals_exponent
-    total = table.radiative + waals * layer.hydrogen_density
+    vdw = table.vdw * (layer.temperature / 1e4) ** table.vdw_exponent
+    total = table.radiative + vdw * layer.hydrogen_density
     return np.asarray(
         total * table.wavelength * 1e-8 / (4 * np.pi * doppler_velocity(table, layer) * 1e5)
     )
@@ -291,7 +291,7 @@ def _balmer_opacity(teff: float, layer: Layer, start: float, length: int) -> _Fl
     """Return the opacity of Hα and Hβ over the continuum, with wings of the linear Stark effect."""
     # The wings form deeper than metal lines, where the temperature is that of the surface itself.
     wavelength = np.exp(start + np.arange(length) * (_STEP / SPEED_OF_LIGHT))
-    continuum = hydride_opacity(wavelength, layer.temperature, layer.electron_pressure)
+    continuum = h_minus_opacity(wavelength, layer.temperature, layer.electron_pressure)
     # Statistical weights: 8 of the second level, 2 of the ground state.
     second_level = 4 * 10 ** (-5040 / (0.94 * teff) * 10.2)
     electrons = layer.electron_pressure / (_BOLTZMANN * layer.temperature)

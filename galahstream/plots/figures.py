@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from galahstream.errors import ExtraMissingError
-from galahstream.system.atomic import replacing
+from galahstream.system.atomic import atomic_write
 
 
 def has_matplotlib() -> bool:
@@ -30,6 +30,6 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, out: Path) -> None:
-    """Write a figure as PNG, replacing the file whole."""
-    with replacing(out) as temporary:
+    """Write a figure as PNG, atomic_write the file whole."""
+    with atomic_write(out) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import GalahStreamError, LabelError, SourceFormatError, SourceShapeError
-from galahstream.sources.base import LeftOut, as_float32
+from galahstream.sources.base import SkippedStar, as_float32
 from galahstream.sources.npy_file import NpyFile, check_flux_shape, check_label_shape
 from galahstream.survey.labels import KNOWN_LABELS, LabelChoice, LabelColumnChoice, chosen_labels
-from galahstream.system.hdf5_safety import refusal
+from galahstream.system.hdf5_safety import rejection_reason
 
 _FLUX_NAMES = ("spectra", "flux")
 _ID_NAMES = ("ids", "sobject_id")
@@ -21,7 +21,7 @@ _ID_NAMES = ("ids", "sobject_id")
 class _ArraySource:
     """What both kinds share once flux, labels, ids and wavelength were found."""
 
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedStar, ...] = ()
 
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
         self.name = name
@@ -194,7 +194,7 @@ class Hdf5Source(_ArraySource):
                 raise LabelError(msg)
 
     def _is_dataset(self, file: h5py.File, name: str) -> bool:
-        why = refusal(file, name, self._path)
+        why = rejection_reason(file, name, self._path)
         if why is not None:
             msg = (
                 f"{self._path}: {name!r} {why}; write the values themselves into one file, "

@@ -12,7 +12,7 @@ from galahstream.errors import SourceShapeError
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedStar:
     """A star that a source or a conversion leaves out, and why."""
 
     star_id: int
@@ -51,7 +51,7 @@ class Source(Protocol):
         """Star ids, shape (N,); row numbers where the source has none."""
 
     @property
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the source was told to leave out; they are no part of the N."""
 
     def __len__(self) -> int:

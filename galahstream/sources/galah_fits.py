@@ -23,7 +23,7 @@ from galahstream.errors import (
     SourceFormatError,
     SourceMissingError,
 )
-from galahstream.sources.base import LeftOut, as_float32
+from galahstream.sources.base import SkippedStar, as_float32
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 
 # sobject_id (date, run, repeat, fibre), then the camera from 1 to 4.
@@ -44,7 +44,7 @@ class FitsSource:
     ----------
     folder : Path
         Holds `<sobject_id><camera>.fits`.
-    on_bad : {"refuse", "skip"}
+    on_bad : {"raise", "skip"}
         What to do with stars of which a camera has other than 4,096 pixels.
 
     Raises
@@ -62,9 +62,9 @@ class FitsSource:
     n_pixels = NOMINAL_PIXELS
     wavelength: npt.NDArray[np.float64] | None = None
 
-    def __init__(self, folder: Path, on_bad: str = "refuse") -> None:
-        if on_bad not in ("refuse", "skip"):
-            msg = f"on_bad {on_bad!r} is not known; expected 'refuse' or 'skip'"
+    def __init__(self, folder: Path, on_bad: str = "raise") -> None:
+        if on_bad not in ("raise", "skip"):
+            msg = f"on_bad {on_bad!r} is not known; expected 'raise' or 'skip'"
             raise OptionError(msg)
         self.name = str(folder)
         if not folder.is_dir():
@@ -75,9 +75,9 @@ class FitsSource:
             msg = f"{folder}: no file is named <sobject_id><camera>.fits; check the folder"
             raise SourceFormatError(msg)
         reasons = {star: _misfit(files) for star, files in stars.items()}
-        self.left_out = tuple(LeftOut(star, why) for star, why in reasons.items() if why)
-        if self.left_out and on_bad == "refuse":
-            named = "; ".join(f"{star.star_id}: {star.reason}" for star in self.left_out)
+        self.skipped = tuple(SkippedStar(star, why) for star, why in reasons.items() if why)
+        if self.skipped and on_bad == "raise":
+            named = "; ".join(f"{star.star_id}: {star.reason}" for star in self.skipped)
             msg = f"{folder}: {named}; leave such stars out with on_bad='skip' (--on-bad skip)"
             raise BadSpectraError(msg)
         self._files = {star: files for star, files in stars.items() if not reasons[star]}

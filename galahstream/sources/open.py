@@ -19,7 +19,7 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 def open_source(
     source: PathLike | tuple[PathLike, PathLike] | Source,
     labels: LabelChoice = None,
-    on_bad: str = "refuse",
+    on_bad: str = "raise",
 ) -> Source:
     """Open a source.
 
@@ -30,7 +30,7 @@ def open_source(
         file, a folder of GALAH's FITS files, or a source that is open already.
     labels : label choice
         See :mod:`galahstream.survey.labels`.
-    on_bad : {"refuse", "skip"}
+    on_bad : {"raise", "skip"}
         What to do with stars whose files do not fit.
 
     Raises

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 
 from galahstream.errors import OptionError
-from galahstream.store.layout import RowPlaces
+from galahstream.store.layout import RowIndex
 from galahstream.store.readers import FluxReader, Hdf5Flux, MappedFlux, PreadFlux
 
 READINGS = ("auto", "mapped", "pread")
@@ -14,14 +14,14 @@ READINGS = ("auto", "mapped", "pread")
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "fuse")
 
 
-def flux_reader(path: Path, places: RowPlaces | None, reading: str) -> tuple[FluxReader, str]:
+def choose_reader(path: Path, places: RowIndex | None, reading: str) -> tuple[FluxReader, str]:
     """Return the reader of a store's flux and the reason for it.
 
     Parameters
     ----------
     path : Path
         The store.
-    places : RowPlaces or None
+    places : RowIndex or None
         Where its rows lie; None where HDF5 alone can tell.
     reading : {"auto", "mapped", "pread"}
         What the user asked for.

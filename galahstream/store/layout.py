@@ -19,7 +19,7 @@ FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": n
 
 
 @dataclass(frozen=True)
-class ArrayPlace:
+class ArrayLocation:
     """An array in C order at a byte offset of a file; `row_stride` bytes from row to row."""
 
     path: Path
@@ -39,7 +39,7 @@ class ArrayPlace:
 
 
 @dataclass(frozen=True)
-class RowPlaces:
+class RowIndex:
     """Rows of flux that lie whole in a file: in one run, or in chunks of several rows each.
 
     `chunk_offsets` holds the first byte of each chunk of `chunk_rows` rows, int64.
@@ -52,7 +52,7 @@ class RowPlaces:
     chunk_offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, place: ArrayPlace) -> "RowPlaces":
+    def of(cls, place: ArrayLocation) -> "RowIndex":
         """Return the rows of an array that lies in one run."""
         n_rows, n_pixels = place.shape
         return cls(place.path, place.dtype, n_pixels, max(n_rows, 1), np.array([place.offset]))
@@ -62,11 +62,11 @@ class RowPlaces:
         """Bytes of a row."""
         return self.dtype.itemsize * self.n_pixels
 
-    def in_items(self, first: int) -> "RowPlaces":
+    def in_items(self, first: int) -> "RowIndex":
         """Return the same places counted in items from byte `first`, instead of in bytes."""
         chunks = (self.chunk_offsets - first) // self.dtype.itemsize
         byte = np.dtype(np.uint8)
-        return RowPlaces(self.path, byte, self.n_pixels, self.chunk_rows, chunks)
+        return RowIndex(self.path, byte, self.n_pixels, self.chunk_rows, chunks)
 
     @property
     def stop(self) -> int:
@@ -87,7 +87,7 @@ class RowPlaces:
         return np.asarray(self.chunk_offsets[chunk] + inside * self.row_bytes)
 
 
-def array_shapes(
+def array_specs(
     n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
 ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Return shape and dtype of every array of a store, the flux last."""
@@ -112,10 +112,10 @@ class FluxWriter(Protocol):
         """Finish writing."""
 
 
-class PlacedFluxWriter:
+class OffsetFluxWriter:
     """Writes rows with ``pwrite`` at the place that a laid-out file has for them."""
 
-    def __init__(self, place: ArrayPlace) -> None:
+    def __init__(self, place: ArrayLocation) -> None:
         self._place = place
         self._descriptor = os.open(place.path, os.O_WRONLY)
 
@@ -129,7 +129,7 @@ class PlacedFluxWriter:
         os.close(self._descriptor)
 
 
-class LinkedFlux:
+class NullFluxWriter:
     """Stands for a writer where the rows are in the store's file already."""
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
@@ -139,14 +139,14 @@ class LinkedFlux:
         """Do nothing."""
 
 
-def map_array(place: ArrayPlace) -> npt.NDArray[Any]:
+def map_array(place: ArrayLocation) -> npt.NDArray[Any]:
     """Return an array of a store as a read-only mapping."""
     if 0 in place.shape:
         return np.empty(place.shape, dtype=place.dtype)
     return np.memmap(place.path, place.dtype, "r", place.offset, place.shape)
 
 
-def write_array(place: ArrayPlace, array: npt.NDArray[np.generic]) -> None:
+def write_array(place: ArrayLocation, array: npt.NDArray[np.generic]) -> None:
     """Write a whole array at its place."""
     if array.shape != place.shape:
         msg = f"array of shape {array.shape} for a place of shape {place.shape}"

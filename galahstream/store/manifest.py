@@ -8,16 +8,18 @@ from typing import Any
 
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store.layout import FLUX_DTYPES, array_shapes
+from galahstream.store.layout import FLUX_DTYPES, array_specs
 from galahstream.store.quantization import NO_VALUE
 from galahstream.system.digest import text_digest
 
 FORMAT_VERSION = 1
+# What the first stores of this version call some fields.
+_EARLIER_NAMES = {"odd_pixels": "pixel_counts", "left_out": "skipped"}
 # Fields that the first stores of this version did not have.
-_LATER = ("code", "row_order")
+_OPTIONAL_FIELDS = ("code", "row_order")
 MANIFEST_LIMIT = 64 * 1024 * 1024
-_LONGEST_NAME = 256
-_MOST_LABELS = 4096
+_MAX_NAME_LENGTH = 256
+_MAX_LABELS = 4096
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class LabelColumn:
 
 
 @dataclass(frozen=True)
-class OddPixels:
+class PixelCounts:
     """Counts of pixels that are legal in a store and need care when read."""
 
     nan: int = 0
@@ -47,8 +49,8 @@ class OddPixels:
     negative: int = 0
     zero: int = 0
 
-    def __add__(self, other: "OddPixels") -> "OddPixels":
-        return OddPixels(
+    def __add__(self, other: "PixelCounts") -> "PixelCounts":
+        return PixelCounts(
             self.nan + other.nan,
             self.infinite + other.infinite,
             self.negative + other.negative,
@@ -83,8 +85,8 @@ class Manifest:
     split_sizes: tuple[int, int, int]
     split_seed: int
     groups: str | None
-    odd_pixels: OddPixels
-    left_out: tuple[tuple[int, str], ...]  # (star id, reason)
+    pixel_counts: PixelCounts
+    skipped: tuple[tuple[int, str], ...]  # (star id, reason)
     digests: dict[str, str]
     code: FluxCode | None = None  # for uint16
     row_order: str = "split"  # or "source", for flux that was left where it is
@@ -129,7 +131,8 @@ class Manifest:
         if digest != found:
             msg = f"{name}: the manifest does not match its own digest: it was damaged or edited"
             raise StoreFormatError(msg + "; convert the source again")
-        return cls(**_typed(body, name))
+        current = {_EARLIER_NAMES.get(field, field): value for field, value in body.items()}
+        return cls(**_typed(current, name))
 
 
 def _canonical(body: dict[str, Any]) -> str:
@@ -145,8 +148,8 @@ def _label(value: Any) -> LabelColumn:
     found = validation.mapping(value, *(field.name for field in fields(LabelColumn)))
     statistic = validation.optional(validation.number)
     return LabelColumn(
-        name=validation.text(found["name"], _LONGEST_NAME),
-        unit=validation.text(found["unit"], _LONGEST_NAME),
+        name=validation.text(found["name"], _MAX_NAME_LENGTH),
+        unit=validation.text(found["unit"], _MAX_NAME_LENGTH),
         missing=validation.integer(found["missing"]),
         **{
             name: statistic(found[name])
@@ -156,7 +159,7 @@ def _label(value: Any) -> LabelColumn:
 
 
 def _labels(value: Any) -> tuple[LabelColumn, ...]:
-    columns = validation.sequence(value, _label, maximum=_MOST_LABELS)
+    columns = validation.sequence(value, _label, maximum=_MAX_LABELS)
     if len({column.name for column in columns}) != len(columns):
         msg = "two labels have one name"
         raise ValueError(msg)
@@ -174,19 +177,19 @@ def _flux_code(value: Any) -> FluxCode:
     )
 
 
-def _odd_pixels(value: Any) -> OddPixels:
-    names = [field.name for field in fields(OddPixels)]
+def _pixel_counts(value: Any) -> PixelCounts:
+    names = [field.name for field in fields(PixelCounts)]
     found = validation.mapping(value, *names)
-    return OddPixels(**{name: validation.integer(found[name]) for name in names})
+    return PixelCounts(**{name: validation.integer(found[name]) for name in names})
 
 
-def _left_out(value: Any) -> tuple[int, str]:
+def _skipped_star(value: Any) -> tuple[int, str]:
     star, reason = validation.sequence(value, lambda item: item, minimum=2, maximum=2)
     return validation.integer(star, minimum=-(2**63)), validation.text(reason, 4096)
 
 
 def _digests(value: Any) -> dict[str, str]:
-    names = [name for name in array_shapes(0, 0, 0, "float32") if name != "flux"]
+    names = [name for name in array_specs(0, 0, 0, "float32") if name != "flux"]
     found = validation.mapping(value, *names)
     for digest in found.values():
         if len(validation.text(digest)) != 16 or set(digest) - set("0123456789abcdef"):
@@ -205,9 +208,9 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "split": partial(validation.sequence, check=validation.number, minimum=3, maximum=3),
     "split_sizes": partial(validation.sequence, check=validation.integer, minimum=3, maximum=3),
     "split_seed": validation.integer,
-    "groups": validation.optional(partial(validation.text, max_length=_LONGEST_NAME)),
-    "odd_pixels": _odd_pixels,
-    "left_out": partial(validation.sequence, check=_left_out, maximum=2**31),
+    "groups": validation.optional(partial(validation.text, max_length=_MAX_NAME_LENGTH)),
+    "pixel_counts": _pixel_counts,
+    "skipped": partial(validation.sequence, check=_skipped_star, maximum=2**31),
     "digests": _digests,
     "code": validation.optional(_flux_code),
     "row_order": lambda value: validation.one_of(value, "split", "source"),
@@ -221,7 +224,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
     typed = {}
     for field, check in _CHECKS.items():
-        if field in _LATER and field not in body:
+        if field in _OPTIONAL_FIELDS and field not in body:
             continue
         try:
             typed[field] = check(body[field])

@@ -26,7 +26,7 @@ NO_VALUE = 65535
 DEFAULT_RANGE = (-0.5, 2.7767)
 """Flux that the default code holds, in steps of 5e-5: a hundredth of the noise at SNR 200."""
 
-MOST_CLIPPED = 1e-3
+MAX_CLIPPED_FRACTION = 1e-3
 """The part of all pixels that may lie outside the range of the code."""
 
 

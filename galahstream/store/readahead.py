@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import StoreChangedError
-from galahstream.store.layout import RowPlaces
+from galahstream.store.layout import RowIndex
 
 _CAN_ADVISE = hasattr(os, "posix_fadvise")
 _CAN_ASK = hasattr(os, "RWF_NOWAIT")
 _PROBES = 2
 # Announcements that follow one that found a row missing, before residency is asked again.
-_WATCHFUL = 64
+_RECHECK_INTERVAL = 64
 # Announcements that are taken to be of resident rows, after several that were.
-_MOST_TRUST = 15
+_MAX_SKIPPED_CHECKS = 15
 _CURE = "since the store was opened; open the store again"
 # Linux cuts longer requests, at a size that depends on the device.
 _REQUEST_BYTES = 512 * 1024
 
 
-class Watched:
+class FileSignature:
     """What a file was when its store was opened: to be asked before and after each batch."""
 
     def __init__(self, path: Path) -> None:
@@ -67,12 +67,12 @@ def _identity(status: os.stat_result) -> tuple[int, int, tuple[int, int]]:
     return status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino)
 
 
-class RowFile:
+class ReadAheadFile:
     """The file behind rows of flux, opened on first use in each process anew."""
 
-    def __init__(self, places: RowPlaces) -> None:
+    def __init__(self, places: RowIndex) -> None:
         self.places = places
-        self.watched = Watched(places.path)
+        self.watched = FileSignature(places.path)
         self._descriptor = -1
         self._process = -1
         self._watchful = 0
@@ -88,7 +88,7 @@ class RowFile:
             self._descriptor, self._process = descriptor, os.getpid()
         return self._descriptor
 
-    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead, where they are not in memory already.
 
         Asking for each row costs a seventh of what transforming it does, so that
@@ -102,9 +102,9 @@ class RowFile:
             return
         if self._watchful == 0:
             if self._seems_resident(rows):
-                self._trusted = self._trust = min(2 * self._trust + 1, _MOST_TRUST)
+                self._trusted = self._trust = min(2 * self._trust + 1, _MAX_SKIPPED_CHECKS)
                 return
-            self._watchful, self._trust = _WATCHFUL, 0
+            self._watchful, self._trust = _RECHECK_INTERVAL, 0
         self._watchful = max(self._watchful - 1, 0)
         descriptor = self.descriptor()
         for first, size in self._runs(rows):

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import DamagedRowError, StoreFormatError
-from galahstream.store.layout import RowPlaces
-from galahstream.store.readahead import RowFile, Watched, advise
+from galahstream.store.layout import RowIndex
+from galahstream.store.readahead import FileSignature, ReadAheadFile, advise
 
 # Rows brought in by one step: they stay in the second-level cache until they are transformed.
 _STEP_ROWS = 4
@@ -33,14 +33,14 @@ class FluxReader(Protocol):
         of those asked for, as it is stored; it may change at the next step.
         """
 
-    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Have rows brought closer that will be asked for soon."""
 
     def where(self, row: int) -> str:
         """Return the place of a row in words, for messages."""
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> FileSignature:
         """The file, and what it was when its store was opened."""
 
     def close(self) -> None:
@@ -52,14 +52,14 @@ class MappedFlux:
 
     Parameters
     ----------
-    places : RowPlaces
+    places : RowIndex
         Where the rows lie.
     """
 
     way = "mapped"
 
-    def __init__(self, places: RowPlaces) -> None:
-        self._file = RowFile(places)
+    def __init__(self, places: RowIndex) -> None:
+        self._file = ReadAheadFile(places)
         self._places = places
         self._mapping: mmap.mmap | None = None
         self._flat: npt.NDArray[Any] = np.empty(0, dtype=places.dtype)
@@ -72,14 +72,14 @@ class MappedFlux:
         self, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield all rows at once, in the mapping itself."""
-        self._file.announce(rows)
+        self._file.prefetch(rows)
         self._file.check()
         flat = self._opened()
         yield slice(0, len(rows)), flat, self._items.offsets(rows)
         self._file.check()
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> FileSignature:
         """The file, and what it was when its store was opened."""
         return self._file.watched
 
@@ -87,11 +87,11 @@ class MappedFlux:
         """Return the place of a row in words."""
         return _place(self._places, row)
 
-    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead."""
-        self._file.announce(rows)
+        self._file.prefetch(rows)
 
-    def let_go(self) -> None:
+    def release_pages(self) -> None:
         """Give the pages of the mapping back; the file's cache keeps them while there is room."""
         mapping = self._mapping
         if mapping is not None:
@@ -123,8 +123,8 @@ class PreadFlux:
 
     way = "pread"
 
-    def __init__(self, places: RowPlaces) -> None:
-        self._file = RowFile(places)
+    def __init__(self, places: RowIndex) -> None:
+        self._file = ReadAheadFile(places)
         self._places = places
         self._thread = threading.local()
 
@@ -132,7 +132,7 @@ class PreadFlux:
         self, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """Yield four rows after four, in memory that the thread uses again."""
-        self._file.announce(rows)
+        self._file.prefetch(rows)
         places = self._places
         if not hasattr(self._thread, "flat"):
             self._thread.flat = np.empty(_STEP_ROWS * places.n_pixels, dtype=places.dtype)
@@ -150,7 +150,7 @@ class PreadFlux:
         self._file.check()
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> FileSignature:
         """The file, and what it was when its store was opened."""
         return self._file.watched
 
@@ -158,9 +158,9 @@ class PreadFlux:
         """Return the place of a row in words."""
         return _place(self._places, row)
 
-    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Have the system read rows ahead."""
-        self._file.announce(rows)
+        self._file.prefetch(rows)
 
     def close(self) -> None:
         """Close the file."""
@@ -183,7 +183,7 @@ class Hdf5Flux:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.watched = Watched(path)
+        self.watched = FileSignature(path)
         self._file: h5py.File | None = None
         self._process = -1
 
@@ -214,7 +214,7 @@ class Hdf5Flux:
         """Return the place of a row in words."""
         return f"{self._path}, dataset 'flux', row {row}"
 
-    def announce(self, rows: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Do nothing: where the rows lie, HDF5 alone knows."""
 
     def close(self) -> None:
@@ -235,6 +235,6 @@ class Hdf5Flux:
             raise StoreFormatError(msg) from error
 
 
-def _place(places: RowPlaces, row: int) -> str:
+def _place(places: RowIndex, row: int) -> str:
     first = int(places.offsets(np.array([row]))[0])
     return f"{places.path}, bytes {first} to {first + places.row_bytes - 1}"

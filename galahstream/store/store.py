@@ -17,13 +17,13 @@ from galahstream.errors import (
     SourceMissingError,
     StoreFormatError,
 )
-from galahstream.store.access import flux_reader
+from galahstream.store.access import choose_reader
 from galahstream.store.formats import hdf5, npy
 from galahstream.store.layout import FLUX_DTYPES
 from galahstream.store.manifest import MANIFEST_LIMIT, Manifest
 from galahstream.store.quantization import Codec
 from galahstream.store.readers import FluxReader
-from galahstream.store.verified_rows import CheckedRows
+from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.splits import SPLIT_NAMES
 from galahstream.system.digest import array_digest, row_digests, text_digest
 
@@ -122,7 +122,7 @@ class Store:
             column.name: arrays["labels"][:, number]
             for number, column in enumerate(self.manifest.labels)
         }
-        self.flux = Flux(self, *flux_reader(path, places, reading))
+        self.flux = Flux(self, *choose_reader(path, places, reading))
 
     def __len__(self) -> int:
         return self.manifest.n_stars
@@ -218,8 +218,8 @@ class Store:
                 }
                 for column in manifest.labels
             },
-            "odd_pixels": vars(manifest.odd_pixels),
-            "left_out": [list(star) for star in manifest.left_out],
+            "pixel_counts": vars(manifest.pixel_counts),
+            "skipped": [list(star) for star in manifest.skipped],
             "bytes": sum(file.stat().st_size for file in files),
         }
 
@@ -248,7 +248,7 @@ class Store:
             for start in range(0, len(self), _VERIFIED_ROWS):
                 rows = np.arange(start, min(start + _VERIFIED_ROWS, len(self)))
                 ahead = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _VERIFIED_ROWS, len(self)))
-                self.flux.reader.announce(ahead)
+                self.flux.reader.prefetch(ahead)
                 damaged.append(self.flux.damaged(rows))
                 bar.update(len(rows))
         return np.concatenate(damaged)
@@ -284,7 +284,7 @@ class Flux:
         The 16-bit code of the stored flux; None for float32.
     reader : FluxReader
         What brings stored rows into memory.
-    checked : CheckedRows or None
+    checked : VerifiedRows or None
         The rows that matched their digests; None where they are not checked.
     because : str
         Why it reads in the way it does.
@@ -296,7 +296,7 @@ class Flux:
         self.dtype = FLUX_DTYPES[store.manifest.dtype]
         self.codec = None if code is None else Codec(code.scale, code.zero)
         self.reader = reader
-        self.checked = CheckedRows(len(store)) if store.verification == "read" else None
+        self.checked = VerifiedRows(len(store)) if store.verification == "read" else None
         self.because = because
         self._name = str(store.path)
         self._ids, self._digests = store.ids, store.digests
@@ -383,7 +383,7 @@ class Flux:
         rows: npt.NDArray[np.int64],
         flat: npt.NDArray[Any],
         starts: npt.NDArray[np.int64],
-        checked: CheckedRows,
+        checked: VerifiedRows,
     ) -> None:
         is_sound = row_digests(flat, starts, self.shape[1]) == self._digests[rows]
         if not is_sound.all():

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.system.shared_memory import nameless_file
+from galahstream.system.shared_memory import anonymous_shared_file
 
 
-class CheckedRows:
+class VerifiedRows:
     """A mark for each of N rows, in memory that processes share.
 
     A forked process shares the marks of its parent; one that is started anew
@@ -35,7 +35,7 @@ class CheckedRows:
     def share(self) -> tuple[str, int]:
         """Return path and inode of the marks, with which other processes can join them."""
         if self._path is None:
-            descriptor, path = nameless_file(self)
+            descriptor, path = anonymous_shared_file(self)
             weakref.finalize(self, os.close, descriptor)
             os.ftruncate(descriptor, len(self._marks))
             marks = _marks_in(mmap.mmap(descriptor, len(self._marks)), len(self._marks))

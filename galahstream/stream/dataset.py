@@ -21,7 +21,7 @@ FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.fl
 Item: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
 
 
-class Views(list[Item]):
+class BatchItems(list[Item]):
     """The items of a batch, which are views of the tensors in `whole`."""
 
     def __init__(self, whole: tuple[torch.Tensor, ...]) -> None:
@@ -50,7 +50,7 @@ class SpectraDataset(Dataset[Item]):
         Takes and returns float32 flux of shape (..., L).
     target_transform : ZScore or None
         Fitted on the store's rows where it is not yet.
-    missing : {"refuse", "drop"}
+    missing : {"raise", "drop"}
         What to do with rows of which a selected label is missing (NaN or infinite).
     return_ids : bool
         Add the star's id (int64) as the last element.
@@ -76,13 +76,13 @@ class SpectraDataset(Dataset[Item]):
         window: Window = None,
         transform: FluxTransform = LogFlux(),  # noqa: B008  frozen
         target_transform: ZScore | None = ZScore(),  # noqa: B008  fitting makes a new one
-        missing: str = "refuse",
+        missing: str = "raise",
         return_ids: bool = False,
     ) -> None:
         self.store = store if isinstance(store, Store) else open_store(store)
         for name, value, allowed in (
             ("split", split, (*SPLIT_NAMES, "all")),
-            ("missing", missing, ("refuse", "drop")),
+            ("missing", missing, ("raise", "drop")),
         ):
             if value not in allowed:
                 msg = f"{name} {value!r} is not known; expected one of {', '.join(allowed)}"
@@ -146,9 +146,9 @@ class SpectraDataset(Dataset[Item]):
         views = self.__getitems__([index])
         return views[0]
 
-    def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Views:
+    def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> BatchItems:
         """Return many items, read together, as views of one tensor of flux and one of labels."""
-        return Views(self.read_batch(indices))
+        return BatchItems(self.read_batch(indices))
 
     def read_batch(
         self,
@@ -181,9 +181,9 @@ class SpectraDataset(Dataset[Item]):
             whole.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
         return tuple(whole)
 
-    def announce(self, indices: npt.NDArray[np.int64]) -> None:
+    def prefetch(self, indices: npt.NDArray[np.int64]) -> None:
         """Have the flux of items read ahead, in the order in which it lies in the file."""
-        self.store.flux.reader.announce(self.rows[indices])
+        self.store.flux.reader.prefetch(self.rows[indices])
 
     def _read(
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]

@@ -43,7 +43,7 @@ def batch_memory(shape: tuple[int, int], device: torch.device) -> npt.NDArray[np
     return np.empty(shape, dtype=np.float32)
 
 
-def hand_over(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+def to_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """Yield batches, tensors or tuples of them, on a device.
 
     On the CPU they are handed on as they are. MPS gets blocking copies: others
@@ -53,7 +53,7 @@ def hand_over(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
     if device.type == "cpu":
         yield from batches
     elif device.type == "cuda":
-        yield from _one_ahead(batches, device)
+        yield from _prefetch_to_cuda(batches, device)
     else:
         for batch in batches:
             yield _moved(batch, device)
@@ -65,7 +65,7 @@ def _moved(batch: Any, device: torch.device, *, non_blocking: bool = False) -> A
     return tuple(_moved(part, device, non_blocking=non_blocking) for part in batch)
 
 
-def _one_ahead(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+def _prefetch_to_cuda(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     waiting: tuple[Any, Any, Any] | None = None
     for source in batches:

@@ -13,13 +13,13 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
 from galahstream.store.readers import MappedFlux
-from galahstream.stream.dataset import Item, SpectraDataset, Views
-from galahstream.stream.device import batch_memory, choose_device, hand_over
-from galahstream.stream.sampling import WINDOW_BLOCKS, EpochOrder, Share, count_batches
+from galahstream.stream.dataset import BatchItems, Item, SpectraDataset
+from galahstream.stream.device import batch_memory, choose_device, to_device
+from galahstream.stream.sampling import WINDOW_BLOCKS, EpochSampler, Share, count_batches
 from galahstream.stream.transforms import LogFlux
-from galahstream.stream.workers.buffers import BatchPool
-from galahstream.stream.workers.processes import ProcessCrew
-from galahstream.stream.workers.threads import Crew
+from galahstream.stream.workers.buffers import BufferPool
+from galahstream.stream.workers.processes import ProcessWorkerPool
+from galahstream.stream.workers.threads import ThreadWorkerPool
 from galahstream.system.processes import safe_start_method
 from galahstream.validation import check_count
 
@@ -53,7 +53,7 @@ class SpectraLoader(DataLoader[Item]):
     shuffle_block : int, optional
         Shuffle blocks of so many rows that lie together, and mix the rows of 32
         blocks: for a store larger than memory on a disk that reads long runs faster.
-        :func:`galahstream.stream.sampling.order_quality` measures what it is worth.
+        :func:`galahstream.stream.sampling.shuffle_quality` measures what it is worth.
     drop_last : bool
         Leave out a last batch of fewer than B stars.
     device : str or torch.device, optional
@@ -126,9 +126,9 @@ class SpectraLoader(DataLoader[Item]):
             msg = "rank and world_size share out the loader's own order; leave out the sampler"
             raise OptionError(msg)
         self.rank, self.world_size = _place_among_ranks(rank, world_size)
-        self.order = EpochOrder(len(dataset), shuffle=shuffle, seed=seed, block=shuffle_block)
+        self.order = EpochSampler(len(dataset), shuffle=shuffle, seed=seed, block=shuffle_block)
         self._start_method = keywords.pop("multiprocessing_context", None) or safe_start_method()
-        keywords.setdefault("collate_fn", whole_batch)
+        keywords.setdefault("collate_fn", collate_without_copy)
         if batch_sampler is not None:
             keywords["batch_sampler"] = batch_sampler
         else:
@@ -146,7 +146,7 @@ class SpectraLoader(DataLoader[Item]):
         # A rank's last batch can have a row more than the others.
         self._shape = (rows * self._group + (self.world_size > 1), dataset.n_pixels)
         self._maker = _Maker(dataset, self._pool(), self._knows_order, memory_budget)
-        self._crew: Crew | ProcessCrew | None = None
+        self._workers: ThreadWorkerPool | ProcessWorkerPool | None = None
         self._served = 0
 
     @property
@@ -157,7 +157,7 @@ class SpectraLoader(DataLoader[Item]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._served = self.order.served
         share = self._share() if self._knows_order else None
-        for number, batch in enumerate(hand_over(self._batches(share), self.device)):
+        for number, batch in enumerate(to_device(self._batches(share), self.device)):
             self._served = share.served[number] if share else self._served + _rows_in(batch)
             yield batch
         self.set_epoch(self.epoch + 1)
@@ -200,7 +200,7 @@ class SpectraLoader(DataLoader[Item]):
 
     def close(self) -> None:
         """End the workers; a later iteration starts new ones."""
-        crew, self._crew = self._crew, None
+        crew, self._workers = self._workers, None
         if crew is not None:
             crew.close()
 
@@ -215,8 +215,8 @@ class SpectraLoader(DataLoader[Item]):
     ) -> None:
         self.close()
 
-    def _pool(self) -> BatchPool:
-        return BatchPool(self._shape, partial(batch_memory, device=self.device))
+    def _pool(self) -> BufferPool:
+        return BufferPool(self._shape, partial(batch_memory, device=self.device))
 
     def _batches(self, share: Share | None) -> Iterator[Any]:
         if share is None:
@@ -233,21 +233,21 @@ class SpectraLoader(DataLoader[Item]):
                 yield self._collated(batch)
 
     def _collated(self, whole: tuple[torch.Tensor, ...]) -> Any:
-        if self.collate_fn is whole_batch:
+        if self.collate_fn is collate_without_copy:
             return whole if len(whole) > 1 else whole[0]
-        return self.collate_fn(Views(whole))
+        return self.collate_fn(BatchItems(whole))
 
     def _groups(
         self, asked: Iterator[tuple[_Indices, _Indices]]
     ) -> Iterator[tuple[torch.Tensor, ...]]:
         if self.workers == 0:
             return (self._maker.make(*wanted) for wanted in asked)
-        if self._crew is None or not self._crew.is_alive:
-            self._crew = self._new_crew()
-        if isinstance(self._crew, Crew):
+        if self._workers is None or not self._workers.is_alive:
+            self._workers = self._new_workers()
+        if isinstance(self._workers, ThreadWorkerPool):
             makers = (partial(self._maker.make, *wanted) for wanted in asked)
-            return self._crew.run(makers, self._group)
-        return self._crew.run(asked, self._group)
+            return self._workers.run(makers, self._group)
+        return self._workers.run(asked, self._group)
 
     @property
     def _knows_order(self) -> bool:
@@ -287,15 +287,15 @@ class SpectraLoader(DataLoader[Item]):
             yield rows[start : start + size], ahead[begin : start + distance + size]
             start += size
 
-    def _new_crew(self) -> Crew | ProcessCrew:
+    def _new_workers(self) -> ThreadWorkerPool | ProcessWorkerPool:
         depth = self.workers + 1  # few: the cache then holds the memory that is used again
         if self.worker_type == "thread":
-            return Crew(self.workers, depth)
+            return ThreadWorkerPool(self.workers, depth)
         dataset: Any = self.dataset
         context = self._start_method
         if isinstance(context, str):
             context = multiprocessing.get_context(context)
-        return ProcessCrew(dataset, self.workers, depth, self._shape, context)
+        return ProcessWorkerPool(dataset, self.workers, depth, self._shape, context)
 
     def _identity(self) -> dict[str, Any]:
         dataset: Any = self.dataset
@@ -313,7 +313,7 @@ class _Maker:
     """Makes batches in whichever thread asks; it does not know the loader, which may go."""
 
     def __init__(
-        self, dataset: SpectraDataset, pool: BatchPool, is_checked: bool, memory_budget: int | None
+        self, dataset: SpectraDataset, pool: BufferPool, is_checked: bool, memory_budget: int | None
     ) -> None:
         self._dataset, self._pool = dataset, pool
         self._read = dataset.read_known if is_checked else dataset.read_batch
@@ -322,17 +322,17 @@ class _Maker:
 
     def make(self, indices: _Indices, ahead: _Indices) -> tuple[torch.Tensor, ...]:
         if len(ahead):
-            self._dataset.announce(ahead)
+            self._dataset.prefetch(ahead)
         whole = self._read(indices, self._pool.take(len(indices)))
         if self._budget is not None:
-            self._let_go(len(indices), self._budget)
+            self._release_pages(len(indices), self._budget)
         return whole
 
-    def _let_go(self, n_rows: int, budget: int) -> None:
+    def _release_pages(self, n_rows: int, budget: int) -> None:
         flux = self._dataset.store.flux
         self._touched += n_rows * (flux.shape[1] * flux.dtype.itemsize + _MAPPED_ALONG)
         if self._touched > budget and isinstance(flux.reader, MappedFlux):
-            flux.reader.let_go()
+            flux.reader.release_pages()
             self._touched = 0
 
 
@@ -344,9 +344,9 @@ def sorted_in_spans(order: _Indices, span: int) -> _Indices:
     )
 
 
-def whole_batch(items: Sequence[Item]) -> Any:
+def collate_without_copy(items: Sequence[Item]) -> Any:
     """Return the tensors that a batch of items are views of, without a copy."""
-    if isinstance(items, Views):
+    if isinstance(items, BatchItems):
         return items.whole if len(items.whole) > 1 else items.whole[0]
     return default_collate(list(items))
 

@@ -30,7 +30,7 @@ def block_order(n_rows: int, block: int, seed: int, epoch: int) -> npt.NDArray[n
     """Return an order that reads blocks of neighbouring rows, shape (n_rows,), int64.
 
     The blocks come in a random order, and the rows of each 32 blocks that follow
-    one another are mixed. A disk then reads long runs; :func:`order_quality`
+    one another are mixed. A disk then reads long runs; :func:`shuffle_quality`
     tells what the mixing is worth.
     """
     n_blocks = -(-n_rows // block)
@@ -44,7 +44,7 @@ def block_order(n_rows: int, block: int, seed: int, epoch: int) -> npt.NDArray[n
 
 
 @dataclass(frozen=True)
-class OrderQuality:
+class ShuffleQuality:
     """How random an order is, for rows that were sorted by what the network is to learn.
 
     Attributes
@@ -65,7 +65,7 @@ class OrderQuality:
         )
 
 
-def order_quality(order: npt.NDArray[np.int64], batch_size: int) -> OrderQuality:
+def shuffle_quality(order: npt.NDArray[np.int64], batch_size: int) -> ShuffleQuality:
     """Measure an order of the numbers 0 to n - 1, shape (n,), in batches."""
     n_rows, n_batches = len(order), len(order) // batch_size
     if n_batches < 2:
@@ -74,7 +74,7 @@ def order_quality(order: npt.NDArray[np.int64], batch_size: int) -> OrderQuality
     means = order[: n_batches * batch_size].reshape(n_batches, batch_size).mean(axis=1)
     # The variance of a mean of batch_size out of n_rows numbers, drawn without replacement.
     expected = (n_rows + 1) * (n_rows - batch_size) / (12 * batch_size)
-    return OrderQuality(
+    return ShuffleQuality(
         neighbours=float(np.corrcoef(order[:-1], order[1:])[0, 1]),
         batch_spread=float(np.sqrt(np.mean((means - (n_rows - 1) / 2) ** 2) / expected)),
     )
@@ -150,7 +150,7 @@ def count_batches(n_rows: int, batch_size: int, world_size: int, *, drop_last: b
     return n_whole + int(not drop_last and rest >= world_size)
 
 
-class EpochOrder(Sampler[int]):
+class EpochSampler(Sampler[int]):
     """The order in which a loader asks for the rows of a dataset.
 
     Attributes

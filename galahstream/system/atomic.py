@@ -11,7 +11,7 @@ from galahstream.errors import DestinationExistsError, SourceMissingError
 
 
 @contextmanager
-def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def publish_on_success(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a name to write at, and rename it to the destination when the block ends well.
 
     Parameters
@@ -36,13 +36,13 @@ def publishing(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_destination(destination, overwrite=overwrite)
     parent = destination.absolute().parent
-    workshop = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=parent))
     try:
-        work = workshop / destination.name
+        work = staging / destination.name
         yield work
-        publish(work, destination, overwrite=overwrite, aside=workshop / "replaced")
+        publish(work, destination, overwrite=overwrite, aside=staging / "replaced")
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def publish(work: Path, destination: Path, *, overwrite: bool, aside: Path) -> None:
@@ -57,7 +57,7 @@ def publish(work: Path, destination: Path, *, overwrite: bool, aside: Path) -> N
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside a file, and put it in the file's place when all went well."""
     descriptor, name = tempfile.mkstemp(
         prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent

@@ -10,10 +10,10 @@ import h5py
 
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 # No filter packs bytes tighter than gzip does zeros, 1032 to 1.
-_MOST_PACKED = 1100
+_MAX_COMPRESSION_RATIO = 1100
 
 
-def refusal(file: h5py.File, name: str, path: Path) -> str | None:
+def rejection_reason(file: h5py.File, name: str, path: Path) -> str | None:
     """Return why an object at the root of a file is not read; None where it is.
 
     Nothing but the file itself is opened for the answer.
@@ -44,6 +44,6 @@ def _of_dataset(dataset: h5py.Dataset, path: Path) -> str | None:
     if dataset.dtype.hasobject:
         return "holds text or objects of any length, not numbers"
     size = path.stat().st_size
-    if dataset.nbytes > _MOST_PACKED * size:
+    if dataset.nbytes > _MAX_COMPRESSION_RATIO * size:
         return f"claims {dataset.nbytes:,} bytes in a file of {size:,}"
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def delayed_interrupts() -> Iterator[None]:
     """Hold an interrupt (SIGINT) back until the block has ended, and let it come then.
 
     Only the main thread is interrupted by the keyboard, and only a handler written

@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 
-def nameless_file(owner: Any) -> tuple[int, str]:
+def anonymous_shared_file(owner: Any) -> tuple[int, str]:
     """Create an empty file in memory; return its descriptor, and a path for other processes.
 
     It ends with its owner, and with the process. Where the system has no such

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: output, exit status, one line for a refusal."""
+"""The command line as a user meets it: output, exit status, one line for a rejection_reason."""
 
 import json
 import subprocess

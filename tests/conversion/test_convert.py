@@ -151,7 +151,7 @@ def test_spectra_without_flux_are_refused_or_left_out_by_name(pair: Pair, tmp_pa
     assert not (tmp_path / "store").exists()
     store = convert(pair.folder, tmp_path / "store", on_bad="skip")
     assert len(store) == N_STARS - 2
-    assert [star for star, _ in store.manifest.left_out] == [10, 20]
+    assert [star for star, _ in store.manifest.skipped] == [10, 20]
     assert np.array_equal(store.flux[:], spectra[store.source_row], equal_nan=True)
 
 
@@ -325,7 +325,7 @@ def test_16_bits_hold_flux_to_half_a_step(
     assert abs(store.flux[:] - wanted)[finite].max() <= 0.51 * code["scale"]
     assert store.flux.dtype == np.uint16
     assert code["clipped"] == 0
-    assert store.info()["odd_pixels"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
+    assert store.info()["pixel_counts"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
 
 
 def test_a_range_of_ones_own_is_kept_and_what_it_clips_is_counted(
@@ -357,7 +357,7 @@ def test_a_store_in_place_is_the_sources_own_file(pair: Pair, tmp_path: Path) ->
     assert store.info()["row_order"] == "source"
     assert np.array_equal(store.flux[:], pair.spectra, equal_nan=True)
     assert store.info()["labels"] == plain.info()["labels"]
-    assert store.info()["odd_pixels"] == plain.info()["odd_pixels"]
+    assert store.info()["pixel_counts"] == plain.info()["pixel_counts"]
     assert store.verify().tolist() == []
     for split in ("train", "val", "test"):
         for other, here in zip(

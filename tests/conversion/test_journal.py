@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galahstream.conversion.journal import Block, Journal, Written
+from galahstream.conversion.journal import Block, FluxSummary, Journal
 from galahstream.errors import OptionError
-from galahstream.store.manifest import OddPixels
+from galahstream.store.manifest import PixelCounts
 
 BLOCKS = [
     Block(
-        3, np.array([1, 2**64 - 1], np.uint64), Written(OddPixels(nan=number), number, -0.5, 1.25)
+        3,
+        np.array([1, 2**64 - 1], np.uint64),
+        FluxSummary(PixelCounts(nan=number), number, -0.5, 1.25),
     )
     for number in range(4)
 ]
@@ -38,8 +40,8 @@ def test_blocks_come_back_as_they_were_noted(tmp_path: Path) -> None:
 def test_infinite_limits_of_a_block_without_finite_pixels_come_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.begin({}, 0)
-    journal.add(Block(1, np.zeros(1, np.uint64), Written()))
-    assert Journal(tmp_path / "journal").blocks[0].written == Written()
+    journal.add(Block(1, np.zeros(1, np.uint64), FluxSummary()))
+    assert Journal(tmp_path / "journal").blocks[0].written == FluxSummary()
 
 
 @given(cut=st.integers(0, 10_000), flip=st.integers(0, 10_000))

@@ -16,7 +16,7 @@ from galahstream.conversion import pipeline
 from galahstream.conversion.convert import convert
 from galahstream.errors import BadSpectraError, LockedError, OptionError, StorageFullError
 from galahstream.sources.arrays import NpyPairSource
-from galahstream.store.layout import PlacedFluxWriter
+from galahstream.store.layout import OffsetFluxWriter
 from tests.conftest import Pair, make_pair
 from tests.faults.interrupted import contents
 
@@ -118,14 +118,14 @@ def test_input_that_would_be_refused_again_leaves_nothing(pair: Pair, tmp_path: 
 def test_a_full_disk_is_a_clear_error_and_can_be_gone_on_from(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = PlacedFluxWriter.write
+    write = OffsetFluxWriter.write
 
-    def full(self: PlacedFluxWriter, first_row: int, flux: npt.NDArray[Any]) -> None:
+    def full(self: OffsetFluxWriter, first_row: int, flux: npt.NDArray[Any]) -> None:
         if first_row > 40:
             raise OSError(28, "No space left on device")
         write(self, first_row, flux)
 
-    monkeypatch.setattr(PlacedFluxWriter, "write", full)
+    monkeypatch.setattr(OffsetFluxWriter, "write", full)
     with pytest.raises(StorageFullError, match="bytes are needed and the file system has"):
         convert(pair.folder, tmp_path / "store")
     monkeypatch.undo()

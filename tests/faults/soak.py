@@ -30,7 +30,7 @@ from tests.faults.shim import FAULTS
 
 _STARS, _PIXELS, _BLOCK_ROWS = 90, 64, 5
 _MOST_CALLS = 160
-_PATIENCE = 10.0  # seconds until a lost worker must have become an error
+_JOIN_TIMEOUT_S = 10.0  # seconds until a lost worker must have become an error
 
 
 class Soak:
@@ -98,12 +98,12 @@ class Soak:
                 if number == 1:
                     state = loader.state_dict()
                     at_that_time = list(seen)
-                    crew: Any = loader._crew
+                    crew: Any = loader._workers
                     os.kill(self._choose(list(crew._executor._processes)), signal.SIGKILL)
                 asked = time.monotonic()
             ended = "was not missed"
         except WorkerError:
-            assert time.monotonic() - asked < _PATIENCE
+            assert time.monotonic() - asked < _JOIN_TIMEOUT_S
             ended = "an error"
         finally:
             loader.close()

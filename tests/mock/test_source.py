@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galahstream.conversion.export import write_pair
+from galahstream.conversion.export import write_npy_pair
 from galahstream.errors import OptionError
 from galahstream.mock.atomic_data import line_table
 from galahstream.mock.source import MockSource, draw_star, star_flux
@@ -138,7 +138,7 @@ def test_a_reader_that_stops_early_ends_the_processes() -> None:
 
 
 def test_the_pair_has_the_layout_of_the_real_set(tmp_path: Path) -> None:
-    write_pair(MockSource(5), tmp_path / "raw")
+    write_npy_pair(MockSource(5), tmp_path / "raw")
     spectra, labels = (np.load(tmp_path / "raw" / f"{x}.npy") for x in ("spectra", "labels"))
     assert (spectra.shape, spectra.dtype) == ((5, 16384), np.float32)
     assert labels.shape == (5, 8)

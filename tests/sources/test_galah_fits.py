@@ -67,7 +67,7 @@ def test_other_pixel_counts_are_refused_or_left_out_by_name(tmp_path: Path) -> N
         FitsSource(tmp_path / "in")
     source = FitsSource(tmp_path / "in", on_bad="skip")
     assert source.ids.tolist() == [STAR]
-    assert [star.star_id for star in source.left_out] == [STAR + 1]
+    assert [star.star_id for star in source.skipped] == [STAR + 1]
 
 
 @pytest.mark.parametrize("size", [0, 100, 8000, 20000])
@@ -102,9 +102,9 @@ def test_without_astropy_the_extra_is_named(
 
 
 def test_the_real_stars_convert_value_for_value(real_data: Path, tmp_path: Path) -> None:
-    for release, kept, left_out in (("galah_dr3", 4, 5), ("galah_dr4", 2, 0)):
+    for release, kept, skipped in (("galah_dr3", 4, 5), ("galah_dr4", 2, 0)):
         store = convert(real_data / release, tmp_path / release, on_bad="skip")
-        assert (len(store), len(store.manifest.left_out)) == (kept, left_out)
+        assert (len(store), len(store.manifest.skipped)) == (kept, skipped)
         for row, star in enumerate(store.ids):
             path = real_data / release / f"{star}2.fits"
             with fits.open(path) as file:

@@ -11,7 +11,7 @@ import pytest
 from galahstream.conversion.convert import convert
 from galahstream.errors import CostlyChunksWarning, OptionError
 from galahstream.store import open_store
-from galahstream.store.formats.hdf5 import row_places
+from galahstream.store.formats.hdf5 import row_index
 from galahstream.store.readers import Hdf5Flux, MappedFlux, PreadFlux
 from tests.conftest import Pair
 
@@ -112,11 +112,11 @@ def test_plain_rows_are_read_by_offset(
     with h5py.File(path, "w", userblock_size=userblock) as file:
         write(file)
     with h5py.File(path) as file:
-        places = row_places(file["flux"], path)
+        places = row_index(file["flux"], path)
     assert places is not None
     for reader in (MappedFlux(places), PreadFlux(places), Hdf5Flux(path)):
         assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.way
-        reader.announce(ROWS)
+        reader.prefetch(ROWS)
         reader.close()
         assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.way
 
@@ -127,7 +127,7 @@ def test_all_other_rows_go_through_h5py(tmp_path: Path, write: Callable[[h5py.Fi
     with h5py.File(path, "w") as file:
         write(file)
     with h5py.File(path) as file:
-        assert row_places(file["flux"], path) is None
+        assert row_index(file["flux"], path) is None
         wanted = file["flux"][:]
     assert np.array_equal(gathered(Hdf5Flux(path), ROWS), wanted[ROWS], equal_nan=True)
 
@@ -141,7 +141,7 @@ def test_every_layout_but_a_virtual_one_is_a_source(
         write(file)
     with h5py.File(path) as file:
         wanted = file["flux"][:]
-    bad = "skip" if write is chunks_missing else "refuse"
+    bad = "skip" if write is chunks_missing else "raise"
     store = convert(path, tmp_path / "store", labels=[], on_bad=bad)
     assert np.array_equal(store.flux[:], wanted[store.source_row], equal_nan=True)
 

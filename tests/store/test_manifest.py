@@ -38,7 +38,7 @@ def body(npy_store: Store) -> dict[str, Any]:
         ("split", [0.7, 0.3]),
         ("split_sizes", [60, 0, -1]),
         ("digests", {"flux": "0"}),
-        ("left_out", [[1, "x" * 5000]]),
+        ("skipped", [[1, "x" * 5000]]),
         ("row_order", "../../elsewhere"),
         ("code", {"scale": 0}),
     ],
@@ -76,7 +76,7 @@ def test_any_claim_is_read_or_refused(data: st.DataObject) -> None:
     manifest = {
         "n_stars": 3, "n_pixels": 4, "dtype": "float32", "wavelength": "unknown", "labels": [],
         "split": [0.4, 0.3, 0.3], "split_sizes": [1, 1, 1], "split_seed": 1, "groups": None,
-        "odd_pixels": {"nan": 0, "infinite": 0, "negative": 0, "zero": 0}, "left_out": [],
+        "pixel_counts": {"nan": 0, "infinite": 0, "negative": 0, "zero": 0}, "skipped": [],
         "digests": dict.fromkeys(
             ("labels", "wavelength", "ids", "source_row", "split", "digests"), "0" * 16
         ),

@@ -53,13 +53,13 @@ def test_rows_read_ahead_change_nothing(
     npy_store: Store, reading: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(readahead.RowFile, "_seems_resident", lambda self, rows: False)
+    monkeypatch.setattr(readahead.ReadAheadFile, "_seems_resident", lambda self, rows: False)
     monkeypatch.setattr(
         readahead.os, "posix_fadvise",
         lambda descriptor, start, length, advice: asked.append((start, length)), raising=False,
     )  # fmt: skip
     with open_store(npy_store.path, reading=reading) as store:
-        store.flux.reader.announce(np.array([7, 9, 8, 20]))
+        store.flux.reader.prefetch(np.array([7, 9, 8, 20]))
         # Rows 7 to 9 lie together; the first request turns the system's own guess off.
         assert asked[1:] == [(4096 + 7 * 256, 3 * 256), (4096 + 20 * 256, 256)]
         assert np.array_equal(store.flux[7], npy_store.flux[7], equal_nan=True)
@@ -75,10 +75,10 @@ def test_systems_without_advice_do_without(
     with open_store(npy_store.path, reading="mapped") as store:
         reader = store.flux.reader
         assert isinstance(reader, MappedFlux)
-        reader.announce(np.arange(9))
-        reader.let_go()
+        reader.prefetch(np.arange(9))
+        reader.release_pages()
         assert np.array_equal(store.flux[7], npy_store.flux[7], equal_nan=True)
-        reader.let_go()
+        reader.release_pages()
 
 
 def test_pages_of_a_mapping_go_when_told_and_come_back_right(npy_store: Store) -> None:
@@ -86,7 +86,7 @@ def test_pages_of_a_mapping_go_when_told_and_come_back_right(npy_store: Store) -
         before = store.flux[:]
         reader = store.flux.reader
         assert isinstance(reader, MappedFlux)
-        reader.let_go()
+        reader.release_pages()
         assert np.array_equal(store.flux[:], before, equal_nan=True)
 
 

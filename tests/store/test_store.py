@@ -45,7 +45,7 @@ def test_rows_are_grouped_by_split_in_the_order_of_the_source(store: Store) -> N
 
 
 def test_odd_pixels_are_counted(store: Store) -> None:
-    assert store.info()["odd_pixels"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
+    assert store.info()["pixel_counts"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
 
 
 def test_a_store_pickles_as_its_path(store: Store) -> None:

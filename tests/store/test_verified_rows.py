@@ -8,7 +8,7 @@ import pytest
 import galahstream as gs
 from galahstream.errors import DamagedRowError, OptionError
 from galahstream.store import Store, open_store
-from galahstream.store.verified_rows import CheckedRows
+from galahstream.store.verified_rows import VerifiedRows
 from tests.conftest import Pair
 
 DAMAGED = 17
@@ -107,7 +107,7 @@ def test_worker_processes_share_what_was_checked(npy_store: Store) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_marks_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
-    checked = CheckedRows(5)
+    checked = VerifiedRows(5)
     context = multiprocessing.get_context(method)
     share = None if method == "fork" else checked.share()
     child = context.Process(target=_mark_three, args=(checked if share is None else None, share))
@@ -116,20 +116,20 @@ def test_marks_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
     assert [checked.holds(np.array([row])) for row in range(5)] == [row == 3 for row in range(5)]
 
 
-def _mark_three(checked: CheckedRows | None, share: tuple[str, int] | None) -> None:
+def _mark_three(checked: VerifiedRows | None, share: tuple[str, int] | None) -> None:
     if checked is None:
         assert share is not None
-        checked = CheckedRows(5)
+        checked = VerifiedRows(5)
         checked.join(*share)
     checked.mark(np.array([3]))
 
 
 def test_marks_of_a_process_that_is_gone_or_of_another_file_are_not_taken(tmp_path: Path) -> None:
-    checked = CheckedRows(5)
+    checked = VerifiedRows(5)
     checked.mark(np.arange(5))
     checked.join(str(tmp_path / "gone"), 1)
     (tmp_path / "other").write_bytes(b"\x01" * 5)
-    fresh = CheckedRows(5)
+    fresh = VerifiedRows(5)
     fresh.join(str(tmp_path / "other"), -1)
     assert checked.holds(np.arange(5))
     assert not any(fresh.holds(np.array([row])) for row in range(5))

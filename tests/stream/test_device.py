@@ -12,7 +12,7 @@ from galahstream.errors import DeviceError
 from galahstream.store import Store
 from galahstream.stream import device as device_module
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.device import batch_memory, choose_device, hand_over
+from galahstream.stream.device import batch_memory, choose_device, to_device
 from galahstream.stream.loader import SpectraLoader
 
 MPS, CUDA = torch.device("mps"), torch.device("cuda")
@@ -70,7 +70,7 @@ def two_batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def test_mps_gets_blocking_copies_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(monkeypatch, pinned=True)
-    found = list(hand_over(two_batches(), MPS))
+    found = list(to_device(two_batches(), MPS))
     assert [float(flux[0, 0]) for flux, _ in found] == [0, 1]
     assert recorder.done == [("copy", "mps", torch.float32, False)] * 4
 
@@ -93,7 +93,7 @@ def test_cuda_gets_one_batch_ahead_over_a_side_stream(
         ("keep", main),
         ("host waits for", "side"),
     ]
-    batches = hand_over(two_batches(), CUDA)
+    batches = to_device(two_batches(), CUDA)
     first = next(batches)
     assert float(first[0][0, 0]) == 0
     assert recorder.done == [*copied, *copied, *used]
@@ -104,7 +104,7 @@ def test_cuda_gets_one_batch_ahead_over_a_side_stream(
 def test_flux_alone_is_handed_over_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Recorder(monkeypatch, pinned=True)
     for device in (MPS, CUDA):
-        assert len(list(hand_over([torch.ones(2, 3)], device))) == 1
+        assert len(list(to_device([torch.ones(2, 3)], device))) == 1
 
 
 def test_memory_is_pinned_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_memory_is_pinned_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_batches_on_the_cpu_are_handed_on_without_a_copy() -> None:
     batches = two_batches()
-    for found, given in zip(hand_over(batches, torch.device("cpu")), batches, strict=True):
+    for found, given in zip(to_device(batches, torch.device("cpu")), batches, strict=True):
         assert found[0] is given[0]
 
 

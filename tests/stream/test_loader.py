@@ -138,7 +138,7 @@ def test_every_row_is_announced_once_and_before_it_is_read(
 ) -> None:
     dataset = SpectraDataset(npy_store)
     told: list[int] = []
-    monkeypatch.setattr(dataset, "announce", lambda items: told.extend(items.tolist()))
+    monkeypatch.setattr(dataset, "prefetch", lambda items: told.extend(items.tolist()))
     read = dataset.read_known
 
     def reading(items: np.ndarray, out: np.ndarray | None = None) -> tuple[torch.Tensor, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galahstream.errors import OptionError
-from galahstream.stream.sampling import EpochOrder, block_order, epoch_order, order_quality
+from galahstream.stream.sampling import EpochSampler, block_order, epoch_order, shuffle_quality
 
 
 def test_the_order_is_the_same_for_ever() -> None:
@@ -20,7 +20,7 @@ def test_epochs_and_seeds_differ_and_do_not_add_up() -> None:
 
 
 def test_rows_served_are_left_out() -> None:
-    order = EpochOrder(20, shuffle=True, seed=1)
+    order = EpochSampler(20, shuffle=True, seed=1)
     whole = list(order)
     order.served = 7
     assert list(order) == whole[7:]
@@ -56,12 +56,12 @@ def test_a_window_of_a_block_order_is_made_of_whole_blocks() -> None:
 
 def test_quality_tells_a_global_shuffle_from_blocks_and_from_none() -> None:
     n_rows = 100_000
-    shuffled = order_quality(epoch_order(n_rows, 1, 0), 32)
+    shuffled = shuffle_quality(epoch_order(n_rows, 1, 0), 32)
     assert abs(shuffled.neighbours) < 0.02
     assert 0.9 < shuffled.batch_spread < 1.1
-    blocks = order_quality(block_order(n_rows, 32, 1, 0), 32)
+    blocks = shuffle_quality(block_order(n_rows, 32, 1, 0), 32)
     assert shuffled.batch_spread < blocks.batch_spread < 2
-    none = order_quality(np.arange(n_rows), 32)
+    none = shuffle_quality(np.arange(n_rows), 32)
     assert none.neighbours > 0.999
     assert none.batch_spread > 5
     assert "+1.000" in str(none)
@@ -69,7 +69,7 @@ def test_quality_tells_a_global_shuffle_from_blocks_and_from_none() -> None:
 
 def test_quality_of_one_batch_is_refused() -> None:
     with pytest.raises(OptionError, match="two batches"):
-        order_quality(np.arange(40), 32)
+        shuffle_quality(np.arange(40), 32)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_quality_of_one_batch_is_refused() -> None:
 )
 def test_a_block_that_cannot_be_shuffled_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="shuffle_block"):
-        EpochOrder(20, seed=1, **options)
+        EpochSampler(20, seed=1, **options)
 
 
 GOLDEN_BLOCKS = [9, 3, 0, 1, 6, 7, 5, 8, 4, 2]

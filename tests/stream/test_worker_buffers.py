@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import torch
 
-from galahstream.stream.workers.buffers import BatchPool
+from galahstream.stream.workers.buffers import BufferPool
 
 
 def made(shape: tuple[int, int]) -> np.ndarray:
@@ -16,7 +16,7 @@ def address(array: np.ndarray) -> int:
 
 
 def test_memory_comes_back_when_its_last_view_is_gone() -> None:
-    pool = BatchPool((4, 8), made)
+    pool = BufferPool((4, 8), made)
     array = pool.take(4)
     first = address(array)
     tensor = torch.from_numpy(array)
@@ -29,7 +29,7 @@ def test_memory_comes_back_when_its_last_view_is_gone() -> None:
 
 
 def test_a_larger_batch_gets_memory_of_its_size() -> None:
-    pool = BatchPool((2, 8), made)
+    pool = BufferPool((2, 8), made)
     del (small := {"array": pool.take(2)})["array"]
     assert small == {}
     assert pool.take(5).shape == (5, 8)
@@ -38,7 +38,7 @@ def test_a_larger_batch_gets_memory_of_its_size() -> None:
 
 def test_what_comes_back_beyond_a_few_is_disposed_of() -> None:
     disposed: list[int] = []
-    pool = BatchPool((1, 8), made, lambda array: disposed.append(address(array)))
+    pool = BufferPool((1, 8), made, lambda array: disposed.append(address(array)))
     kept = [pool.take(1) for _ in range(30)]
     kept.clear()
     gc.collect()
@@ -46,7 +46,7 @@ def test_what_comes_back_beyond_a_few_is_disposed_of() -> None:
 
 
 def test_arrays_outlive_their_pool() -> None:
-    pool = BatchPool((2, 8), made)
+    pool = BufferPool((2, 8), made)
     array = pool.take(2)
     array[:] = 5
     del pool
@@ -55,7 +55,7 @@ def test_arrays_outlive_their_pool() -> None:
 
 
 def test_threads_share_a_pool_without_sharing_memory() -> None:
-    pool, wrong = BatchPool((2, 8), made), []
+    pool, wrong = BufferPool((2, 8), made), []
 
     def work(number: int) -> None:
         for turn in range(500):

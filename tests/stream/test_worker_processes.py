@@ -16,7 +16,7 @@ from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.workers import processes as worker_processes
-from galahstream.stream.workers.processes import ProcessCrew, SharedSlots, slot_bytes
+from galahstream.stream.workers.processes import ProcessWorkerPool, SharedBufferArena, slot_bytes
 
 
 def slowly(flux: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_slots_come_back_and_a_user_who_keeps_all_gets_new_ones(
 
 def test_many_kept_batches_need_few_descriptors_and_their_memory_goes_back() -> None:
     shape = (2, 1024)
-    slots, count = SharedSlots(shape), psutil.Process().num_fds()
+    slots, count = SharedBufferArena(shape), psutil.Process().num_fds()
     for _ in range(2):
         kept = [slots.pool.take(2) for _ in range(500)]
         for number, array in enumerate(kept):
@@ -84,8 +84,8 @@ def test_kept_batches_outlive_the_loader(npy_store: Store) -> None:
 def test_processes_live_on_from_epoch_to_epoch_and_end_with_close(npy_store: Store) -> None:
     with loader_of(npy_store) as loader:
         list(loader)
-        crew = loader._crew
-        assert isinstance(crew, ProcessCrew)
+        crew = loader._workers
+        assert isinstance(crew, ProcessWorkerPool)
         alive = set(crew._executor._processes)
         list(loader)
         assert set(crew._executor._processes) == alive
@@ -98,8 +98,8 @@ def test_a_killed_process_ends_the_epoch_with_an_error_that_names_the_batch(
     with loader_of(npy_store, transform=slowly) as loader:
         iterator = iter(loader)
         next(iterator)
-        crew = loader._crew
-        assert isinstance(crew, ProcessCrew)
+        crew = loader._workers
+        assert isinstance(crew, ProcessWorkerPool)
         os.kill(next(iter(crew._executor._processes)), signal.SIGKILL)
         begun = time.monotonic()
         with pytest.raises(WorkerError, match=r"before batch \d+ of this iteration"):

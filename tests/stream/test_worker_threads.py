@@ -18,7 +18,7 @@ from galahstream.errors import WorkerError
 from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.workers.threads import Crew
+from galahstream.stream.workers.threads import ThreadWorkerPool
 
 
 def workers() -> list[threading.Thread]:
@@ -43,7 +43,7 @@ def test_results_come_in_order_however_long_each_takes() -> None:
         time.sleep(0.01 * (number % 3))
         return number
 
-    crew = Crew(3, 4)
+    crew = ThreadWorkerPool(3, 4)
     found = list(crew.run((lambda number=number: slow(number)) for number in range(20)))
     assert found == list(range(20))
     assert len(workers()) == 3
@@ -59,7 +59,7 @@ def test_no_more_is_made_ahead_than_the_depth() -> None:
             asked.append(number)
             yield lambda number=number: number
 
-    crew = Crew(2, 3)
+    crew = ThreadWorkerPool(2, 3)
     for number in crew.run(makers()):
         assert len(asked) <= number + 1 + 3
     crew.close()

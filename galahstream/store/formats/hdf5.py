@@ -16,23 +16,23 @@ import numpy.typing as npt
 from galahstream.errors import CostlyChunksWarning, OptionError, StoreFormatError
 from galahstream.store.layout import (
     FLUX_DTYPES,
-    ArrayPlace,
-    RowPlaces,
-    array_shapes,
+    ArrayLocation,
+    RowIndex,
+    array_specs,
     map_array,
 )
 from galahstream.system.disk import preallocate, write_at
-from galahstream.system.hdf5_safety import refusal
+from galahstream.system.hdf5_safety import rejection_reason
 
 COMPRESSIONS = ("gzip", "lzf")
 # Metadata of v110 carries checksums; the older default changed flux in silence when damaged.
 _LIBVER = ("v110", "v110")
 _PAGE = 4096
 # Reading a spectrum then costs this many times its bytes.
-_COSTLY = 8
+_SLOW_READ_FACTOR = 8
 
 
-def lay_out(
+def create_files(
     path: Path,
     n_stars: int,
     n_pixels: int,
@@ -42,7 +42,7 @@ def lay_out(
     chunk_rows: int,
     compression: str | None,
     manifest_bytes: int,
-) -> dict[str, ArrayPlace]:
+) -> dict[str, ArrayLocation]:
     """Create the file of a store with its datasets allocated and room for the manifest.
 
     HDF5 makes a layout of no bytes beside it, which :func:`write_manifest` takes
@@ -61,7 +61,7 @@ def lay_out(
     ) as file:
         room = h5py.string_dtype("utf-8", manifest_bytes)
         file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
-        for name, (shape, dtype) in array_shapes(n_stars, n_pixels, n_labels, flux_dtype).items():
+        for name, (shape, dtype) in array_specs(n_stars, n_pixels, n_labels, flux_dtype).items():
             if name == "flux":
                 chunk = (min(chunk_rows, n_stars), n_pixels)
                 _create(file, name, shape, dtype, chunk, compression)
@@ -72,7 +72,7 @@ def lay_out(
     return {name: place for name, place in places.items() if place is not None}
 
 
-def write_manifest(path: Path, text: str, places: Mapping[str, ArrayPlace]) -> None:
+def write_manifest(path: Path, text: str, places: Mapping[str, ArrayLocation]) -> None:
     """Fill the room that was left for the manifest, and all that lies around the arrays."""
     if "flux" not in places:
         _fill_room(path, text)
@@ -89,7 +89,7 @@ def write_manifest(path: Path, text: str, places: Mapping[str, ArrayPlace]) -> N
 
 
 def layout_of_store(path: Path) -> dict[str, Any]:
-    """Return the options of :func:`lay_out` that give a file like this store's."""
+    """Return the options of :func:`create_files` that give a file like this store's."""
     with h5py.File(path, "r") as file:
         flux = file["flux"]
         return {
@@ -141,7 +141,7 @@ def read_manifest(path: Path, limit: int) -> str:
 
 def open_arrays(
     path: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
-) -> tuple[dict[str, npt.NDArray[Any]], RowPlaces | None]:
+) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
     """Return each array but the flux, and where the rows of flux lie, after checking.
 
     Arrays are mapped where they lie plainly in the file; the second result is
@@ -152,12 +152,12 @@ def open_arrays(
     StoreFormatError
         If a dataset is missing or is not what the manifest says.
     """
-    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
             for name, (shape, dtype) in shapes.items():
-                why = refusal(file, name, path) if name in file.keys() else "is missing"  # noqa: SIM118
+                why = rejection_reason(file, name, path) if name in file.keys() else "is missing"  # noqa: SIM118
                 if why is not None:
                     msg = f"{path}: dataset {name!r} {why}; convert the source again"
                     raise StoreFormatError(msg)
@@ -174,7 +174,7 @@ def open_arrays(
                 if name != "flux":
                     place = _one_run(found, path)
                     arrays[name] = found[()] if place is None else map_array(place)
-            rows = row_places(file["flux"], path)
+            rows = row_index(file["flux"], path)
             if rows is None:
                 _warn_of_costly_chunks(file["flux"], path)
     except StoreFormatError:
@@ -237,21 +237,21 @@ def _create(
     )
 
 
-def _first_run(dataset: h5py.Dataset, path: Path) -> ArrayPlace | None:
+def _first_run(dataset: h5py.Dataset, path: Path) -> ArrayLocation | None:
     """Return where an array of a new file lies, None where it is compressed."""
-    rows = row_places(dataset, path)
+    rows = row_index(dataset, path)
     if rows is None:
         return None
     # HDF5 allocates the chunks of a new file in their order: they are one run.
-    return ArrayPlace(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
+    return ArrayLocation(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
 
 
-def _one_run(dataset: h5py.Dataset, path: Path) -> ArrayPlace | None:
+def _one_run(dataset: h5py.Dataset, path: Path) -> ArrayLocation | None:
     """Return where an array lies, or None where its bytes are not in one plain run."""
-    rows = row_places(dataset, path)
+    rows = row_index(dataset, path)
     if rows is None or len(rows.chunk_offsets) != 1:
         return None
-    place = ArrayPlace(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
+    place = ArrayLocation(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
     _check_size(path, dataset.name, place.stop)
     return place
 
@@ -263,7 +263,7 @@ def _check_size(path: Path, name: str, stop: int) -> None:
         raise StoreFormatError(msg + "; convert again")
 
 
-def row_places(dataset: h5py.Dataset, path: Path) -> RowPlaces | None:
+def row_index(dataset: h5py.Dataset, path: Path) -> RowIndex | None:
     """Return where the rows of a dataset lie, or None where they are not plain bytes.
 
     A contiguous dataset has an offset; one without filters in chunks of whole
@@ -274,13 +274,13 @@ def row_places(dataset: h5py.Dataset, path: Path) -> RowPlaces | None:
     if dataset.is_virtual or dataset.external:
         return None
     if dataset.size == 0:
-        return RowPlaces(path, dataset.dtype, n_pixels, max(n_rows, 1), np.zeros(1, dtype=np.int64))
+        return RowIndex(path, dataset.dtype, n_pixels, max(n_rows, 1), np.zeros(1, dtype=np.int64))
     if dataset.chunks is None:
         offset = dataset.id.get_offset()  # None for a compact dataset
         return (
             None
             if offset is None
-            else RowPlaces(path, dataset.dtype, n_pixels, n_rows, np.array([offset]))
+            else RowIndex(path, dataset.dtype, n_pixels, n_rows, np.array([offset]))
         )
     plan = dataset.id.get_create_plist()
     if plan.get_nfilters() or dataset.chunks[1:] != dataset.shape[1:]:
@@ -289,7 +289,7 @@ def row_places(dataset: h5py.Dataset, path: Path) -> RowPlaces | None:
     return (
         None
         if offsets is None
-        else RowPlaces(path, dataset.dtype, n_pixels, dataset.chunks[0], offsets)
+        else RowIndex(path, dataset.dtype, n_pixels, dataset.chunks[0], offsets)
     )
 
 
@@ -318,7 +318,7 @@ def _warn_of_costly_chunks(dataset: h5py.Dataset, path: Path) -> None:
         return
     across = -(-dataset.shape[1] // chunks[1])
     times = across * chunks[1] * min(chunks[0], dataset.shape[0]) / dataset.shape[1]
-    if times >= _COSTLY:
+    if times >= _SLOW_READ_FACTOR:
         warnings.warn(
             f"{path}: flux lies in chunks of {chunks[0]} x {chunks[1]}, so that one spectrum "
             f"reads {across} chunks and {times:.0f} times its bytes; rewrite it with 'h5repack "

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from galahstream.errors import OptionError, StoreFormatError
 from galahstream.store.layout import (
-    ArrayPlace,
-    RowPlaces,
-    array_shapes,
+    ArrayLocation,
+    RowIndex,
+    array_specs,
     map_array,
 )
 from galahstream.system.disk import preallocate, write_at
@@ -20,7 +20,7 @@ FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
 
 
-def lay_out(
+def create_files(
     folder: Path,
     n_stars: int,
     n_pixels: int,
@@ -28,7 +28,7 @@ def lay_out(
     flux_dtype: str,
     *,
     linked_flux: Path | None = None,
-) -> dict[str, ArrayPlace]:
+) -> dict[str, ArrayLocation]:
     """Create the folder of a store with all its arrays in their final size.
 
     Of a folder that an earlier run laid out alike, the arrays stay as they are.
@@ -49,7 +49,7 @@ def lay_out(
         If the file cannot have a second name there.
     """
     folder.mkdir(exist_ok=True)
-    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
     if linked_flux is not None:
         del shapes["flux"]
         try:
@@ -83,7 +83,7 @@ def read_manifest(folder: Path, limit: int) -> str:
 
 def open_arrays(
     folder: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
-) -> tuple[dict[str, npt.NDArray[Any]], RowPlaces]:
+) -> tuple[dict[str, npt.NDArray[Any]], RowIndex]:
     """Return each array but the flux, mapped, and where the rows of flux lie, after checking.
 
     Raises
@@ -91,20 +91,20 @@ def open_arrays(
     StoreFormatError
         If a file is missing, or its header or size is not what the manifest says.
     """
-    shapes = array_shapes(n_stars, n_pixels, n_labels, flux_dtype)
+    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
     places = {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
-    flux = RowPlaces.of(places.pop("flux"))
+    flux = RowIndex.of(places.pop("flux"))
     return {name: map_array(place) for name, place in places.items()}, flux
 
 
-def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
+def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayLocation:
     """Create a .npy file of its final size, with a header of one page where it is a table."""
     place_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     header = _header(shape, dtype, FLUX_HEADER_BYTES if len(shape) == 2 else 0)
     preallocate(path, len(header) + place_bytes)
     with path.open("r+b") as file:
         write_at(file.fileno(), np.frombuffer(header, dtype=np.uint8), 0)
-    return ArrayPlace(path, len(header), shape, dtype)
+    return ArrayLocation(path, len(header), shape, dtype)
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> bytes:
@@ -123,7 +123,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> byt
     return header
 
 
-def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlace:
+def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayLocation:
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -140,7 +140,7 @@ def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayPlac
             f"{dtype} of shape {shape}: it was replaced or damaged, convert again"
         )
         raise StoreFormatError(msg)
-    place = ArrayPlace(path, offset, shape, dtype)
+    place = ArrayLocation(path, offset, shape, dtype)
     if size != place.stop:
         msg = (
             f"{path}: {size} bytes, and {place.stop} are needed for shape {shape}: the file was "

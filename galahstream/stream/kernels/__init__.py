@@ -19,7 +19,7 @@ _Flux: TypeAlias = npt.NDArray[np.float32]
 
 
 # Decoding in float32 loses as many digits as the code's zero is larger than the floor.
-_MOST_ZERO_OVER_FLOOR = 2.5
+_MAX_ZERO_OVER_FLOOR = 2.5
 
 
 class Kernels(Protocol):
@@ -83,7 +83,7 @@ class NumbaKernels:
 
     def log_codes(self, flat: Any, starts: _Rows, codec: Codec, log: LogFlux, out: _Flux) -> None:
         """Decode 16-bit flux and log it: half again as fast as a look-up, which is no SIMD."""
-        if abs(codec.zero) <= _MOST_ZERO_OVER_FLOOR * log.floor:
+        if abs(codec.zero) <= _MAX_ZERO_OVER_FLOOR * log.floor:
             self._compiled.log_codes(flat, starts, *codec.steps, *log.limits, out)
         else:
             self.look_up(flat, starts, log_table(codec, log), out)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 _Array: TypeAlias = npt.NDArray[np.float32]
 
 # Batches that come back beyond these are freed: a user who kept many does not own them for ever.
-_SPARE = 8
+_MAX_FREE_BUFFERS = 8
 
 
-class BatchPool:
+class BufferPool:
     """Arrays of one shape, each given out again when the last view of it is gone.
 
     Fresh memory costs a page fault for each 4 KiB, as much as reading the batch.
@@ -67,7 +67,7 @@ class _Free:
 
     def _take_back(self, reference: "weakref.ref[_Array]") -> None:
         _, array = self._lent.pop(id(reference))
-        if len(self._arrays) < _SPARE:
+        if len(self._arrays) < _MAX_FREE_BUFFERS:
             self._arrays.append(array)
         else:
             self._dispose(array)

@@ -20,9 +20,9 @@ import torch
 
 from galahstream.errors import StorageFullError, WorkerError
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.workers.buffers import BatchPool
+from galahstream.stream.workers.buffers import BufferPool
 from galahstream.stream.workers.threads import batch_name, closed_error
-from galahstream.system.shared_memory import nameless_file
+from galahstream.system.shared_memory import anonymous_shared_file
 
 _Indices: TypeAlias = npt.NDArray[np.int64]
 _Array: TypeAlias = npt.NDArray[np.float32]
@@ -33,14 +33,14 @@ _MAPPED_PARTS = 32
 _FIRST_PARTS = 8
 
 
-class SharedSlots:
+class SharedBufferArena:
     """A nameless file in memory, of which each batch in flight takes a part.
 
     It grows whenever all parts are taken, so that a user may keep what they get.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        descriptor, self.path = nameless_file(self)
+        descriptor, self.path = anonymous_shared_file(self)
         self._closing = weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         self._size = 0
@@ -49,7 +49,7 @@ class SharedSlots:
         self._begin = self._parts = 0
         self._places: dict[int, tuple[mmap.mmap, int, int]] = {}
         self._emptied: list[_Array] = []
-        self.pool = BatchPool(shape, self._grow, self._empty)
+        self.pool = BufferPool(shape, self._grow, self._empty)
 
     def offset(self, array: _Array) -> int:
         """Return where in the file an array of the pool begins."""
@@ -97,7 +97,7 @@ def _address(array: _Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-class ProcessCrew:
+class ProcessWorkerPool:
     """Processes that make batches ahead and hand them over in their order.
 
     Parameters
@@ -128,7 +128,7 @@ class ProcessCrew:
         context: BaseContext,
     ) -> None:
         self._depth = depth
-        self._slots = SharedSlots(shape)
+        self._slots = SharedBufferArena(shape)
         needed = (depth + 2) * slot_bytes(shape)
         free = psutil.virtual_memory().available
         if needed > free:
@@ -144,7 +144,7 @@ class ProcessCrew:
     def run(
         self, asked: Iterable[tuple[_Indices, _Indices]], each: int = 1
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield the tensors of each batch asked for, (indices, indices to announce), in order.
+        """Yield the tensors of each batch asked for, (indices, indices to prefetch), in order.
 
         Each asked for is `each` of the loader's batches.
 
@@ -227,7 +227,7 @@ class _Worker:
         self._parts: dict[tuple[int, int], _Array] = {}
 
     def make(self, indices: _Indices, ahead: _Indices, offset: int) -> list[npt.NDArray[Any]]:
-        self._dataset.announce(ahead)
+        self._dataset.prefetch(ahead)
         out = self._part(offset, len(indices))
         flux, *rest = (tensor.numpy() for tensor in self._dataset.read_batch(indices, out))
         if _address(flux) != _address(out):  # a transform that made an array of its own

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from galahstream.errors import WorkerError
 
 # How long the end of the program waits for threads that are in a user's transform.
-_PATIENCE = 1.0
+_JOIN_TIMEOUT_S = 1.0
 
 
 class _Task:
@@ -32,7 +32,7 @@ class _Task:
 _Tasks: TypeAlias = "SimpleQueue[_Task | None]"
 
 
-class Crew:
+class ThreadWorkerPool:
     """Threads that live until they are closed, or nobody refers to the crew any more.
 
     Parameters
@@ -132,4 +132,4 @@ def _close(tasks: _Tasks, threads: list[threading.Thread], process: int) -> None
         tasks.put(None)
     for thread in threads:
         if thread is not threading.current_thread():
-            thread.join(_PATIENCE / len(threads))
+            thread.join(_JOIN_TIMEOUT_S / len(threads))
