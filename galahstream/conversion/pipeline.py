@@ -234,6 +234,6 @@ def _too_narrow(source: Source, codec: Codec, written: FluxSummary, n_read: int)
     return OptionError(
         f"{source.name}: {written.clipped:,} pixels of the first {n_read:,} spectra lie outside "
         f"{codec.zero:g} to {codec.high:g}, the flux that this 16-bit code holds; found "
-        f"{written.lowest:g} to {written.highest:g}, and at most {MAX_CLIPPED_FRACTION:.1%} of all pixels "
-        f"may be clipped: give a wider range (flux_range=, --flux-range) or store float32"
+        f"{written.lowest:g} to {written.highest:g}, and at most {MAX_CLIPPED_FRACTION:.1%} of all "
+        f"pixels may be clipped: give a wider range (flux_range=, --flux-range) or store float32"
     )
