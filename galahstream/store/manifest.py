@@ -9,7 +9,7 @@ from typing import Any
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store.layout import FLUX_DTYPES, array_specs
-from galahstream.store.quantization import NO_VALUE
+from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.system.digest import text_digest
 
 FORMAT_VERSION = 1
@@ -133,6 +133,12 @@ class Manifest:
             raise StoreFormatError(msg + "; convert the source again")
         current = {_EARLIER_NAMES.get(field, field): value for field, value in body.items()}
         return cls(**_typed(current, name))
+
+
+def encoding_of(manifest: Manifest) -> Encoding:
+    """Return how the flux of a store is encoded."""
+    code = manifest.code
+    return Float32() if code is None else Quantized16(code.scale, code.zero)
 
 
 def _canonical(body: dict[str, Any]) -> str:
