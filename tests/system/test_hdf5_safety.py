@@ -1,4 +1,4 @@
-"""HDF5 files that name other files, run other code or claim too much are refused, unopened."""
+"""HDF5 files that name other files, need plugins or claim too much are rejected unread."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +80,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("make", "message"), HOSTILE, ids=[make.__name__ for make, _ in HOSTILE])
-def test_a_hostile_source_is_refused_by_name(
+def test_a_hostile_source_is_rejected_by_name(
     tmp_path: Path, make: Callable[[h5py.File], None], message: str
 ) -> None:
     with h5py.File(tmp_path / "in.h5", "w") as file:
@@ -93,7 +93,7 @@ def test_a_hostile_source_is_refused_by_name(
 
 @pytest.mark.parametrize(("make", "message"), HOSTILE, ids=[make.__name__ for make, _ in HOSTILE])
 @pytest.mark.parametrize("name", ["flux", "labels"])
-def test_a_store_made_hostile_is_refused_by_name(
+def test_a_store_made_hostile_is_rejected_by_name(
     pair: Pair, tmp_path: Path, make: Callable[[h5py.File], None], message: str, name: str
 ) -> None:
     path = convert(pair.folder, tmp_path / "s.h5", format="hdf5").path
@@ -111,7 +111,7 @@ def test_a_store_made_hostile_is_refused_by_name(
         open_store(path)
 
 
-def test_a_group_in_the_place_of_a_dataset_is_refused(pair: Pair, tmp_path: Path) -> None:
+def test_a_group_instead_of_a_dataset_is_rejected(pair: Pair, tmp_path: Path) -> None:
     path = convert(pair.folder, tmp_path / "s.h5", format="hdf5").path
     with h5py.File(path, "r+") as file:
         del file["flux"]
