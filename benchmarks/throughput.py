@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, ratio, timed
 from benchmarks.stores import KINDS, store_of
 from galahstream.store import open_store
+from galahstream.store.quantization import Quantized16
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import best_kernels
 from galahstream.stream.loader import SpectraLoader
@@ -96,10 +97,10 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
         for place, rows in enumerate(batches[first::n_threads]):
             out = outputs[place % n_outputs][: len(rows)]
             for _, flat, starts in flux.reader.pieces(rows):
-                if flux.codec is None:
+                if not isinstance(flux.encoding, Quantized16):
                     kernels.log_rows(flat, starts, log, out)
                 else:
-                    kernels.log_codes(flat, starts, flux.codec, log, out)
+                    kernels.log_codes(flat, starts, flux.encoding, log, out)
 
     def all_threads() -> int:
         threads = [threading.Thread(target=work, args=(first,)) for first in range(n_threads)]

@@ -39,7 +39,7 @@ from galahstream.store.layout import (
     write_array,
 )
 from galahstream.store.manifest import FluxCode, LabelColumn, Manifest, PixelCounts
-from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Codec
+from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Quantized16
 from galahstream.survey.labels import LabelChoice
 from galahstream.survey.splits import split_rows
 from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
@@ -153,7 +153,7 @@ def convert(
     with staging(destination, overwrite=overwrite, take_over=take_over) as made:
         opened = open_source(source, labels, on_bad)
         linked = _linkable(opened, format, dtype, on_bad) if in_place else None
-        codec = Codec.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
+        codec = Quantized16.over(*(flux_range or DEFAULT_RANGE)) if dtype == "uint16" else None
         bad = np.zeros(len(opened), dtype=bool)
         if on_bad == "skip":
             bad = find_empty_spectra(opened, jobs, progress)
@@ -345,7 +345,7 @@ def _plan(
         pixel_counts=PixelCounts(),
         skipped=tuple((star.star_id, star.reason) for star in skipped),
         digests={},
-        code=_code(Codec(1, 0), FluxSummary()) if dtype == "uint16" else None,
+        code=_code(Quantized16(1, 0), FluxSummary()) if dtype == "uint16" else None,
         row_order="source" if keeps_order else "split",
     )
     return _Plan(
@@ -422,7 +422,7 @@ def _write_arrays(
     places: dict[str, ArrayLocation],
     digests: npt.NDArray[np.uint64],
     written: FluxSummary,
-    codec: Codec | None,
+    codec: Quantized16 | None,
 ) -> str:
     """Write everything but the flux, and return the text of the manifest."""
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -447,5 +447,5 @@ def _write_arrays(
     ).to_json()
 
 
-def _code(codec: Codec, written: FluxSummary) -> FluxCode:
-    return FluxCode(codec.scale, codec.zero, NO_VALUE, written.clipped, codec.scale / 2)
+def _code(codec: Quantized16, written: FluxSummary) -> FluxCode:
+    return FluxCode(codec.bscale, codec.bzero, NO_VALUE, written.clipped, codec.bscale / 2)

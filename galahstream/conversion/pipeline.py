@@ -21,7 +21,7 @@ from galahstream.errors import BadSpectraError, OptionError
 from galahstream.sources.base import Source
 from galahstream.store.layout import ArrayLocation, FluxWriter, map_array
 from galahstream.store.manifest import PixelCounts
-from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Codec
+from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Quantized16
 from galahstream.system.digest import row_digests
 
 _Flux = npt.NDArray[np.float32]
@@ -61,7 +61,7 @@ def write_flux(
     source: Source,
     stored_row: npt.NDArray[np.int64],
     writer: FluxWriter,
-    codec: Codec | None,
+    codec: Quantized16 | None,
     jobs: int | None,
     progress: bool,
     done: Sequence[Block] = (),
@@ -77,7 +77,7 @@ def write_flux(
         The row of each source row in the store; -1 leaves it out.
     writer : FluxWriter
         Takes the rows, from several threads at a time where `jobs` is not 1.
-    codec : Codec or None
+    codec : Quantized16 or None
         The 16-bit code of the stored flux; None stores float32.
     jobs : int or None
         Threads; None for one a core.
@@ -169,7 +169,7 @@ def _write_block(
     source: Source,
     stored_row: npt.NDArray[np.int64],
     writer: FluxWriter,
-    codec: Codec | None,
+    codec: Quantized16 | None,
     digests: npt.NDArray[np.uint64],
     first_row: int,
     flux: _Flux,
@@ -195,7 +195,7 @@ def _write_block(
     return len(flux), written
 
 
-def _survey(flux: _Flux, codec: Codec | None) -> FluxSummary:
+def _survey(flux: _Flux, codec: Quantized16 | None) -> FluxSummary:
     lowest, highest = float(flux.min()), float(flux.max())
     odd = PixelCounts()
     if not (lowest > 0 and highest < np.inf):  # of NaN too; else no pixel can be odd
@@ -209,7 +209,7 @@ def _survey(flux: _Flux, codec: Codec | None) -> FluxSummary:
         )
         lowest = float(finite.min(initial=np.inf))
         highest = float(finite.max(initial=-np.inf))
-    is_inside = codec is None or (codec.zero <= lowest and highest <= codec.high)
+    is_inside = codec is None or codec.holds(lowest, highest)
     clipped = 0 if is_inside or codec is None else codec.count_outside(flux)
     return FluxSummary(odd, clipped, lowest, highest)
 
@@ -230,10 +230,12 @@ def _bad_spectrum(
     )
 
 
-def _too_narrow(source: Source, codec: Codec, written: FluxSummary, n_read: int) -> OptionError:
+def _too_narrow(
+    source: Source, codec: Quantized16, written: FluxSummary, n_read: int
+) -> OptionError:
     return OptionError(
         f"{source.name}: {written.clipped:,} pixels of the first {n_read:,} spectra lie outside "
-        f"{codec.zero:g} to {codec.high:g}, the flux that this 16-bit code holds; found "
+        f"{codec.bzero:g} to {codec.high:g}, the flux that this 16-bit code holds; found "
         f"{written.lowest:g} to {written.highest:g}, and at most {MAX_CLIPPED_FRACTION:.1%} of all "
         f"pixels may be clipped: give a wider range (flux_range=, --flux-range) or store float32"
     )

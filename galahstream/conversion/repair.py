@@ -74,10 +74,7 @@ def _restored(store: Store, source: Source, row: int) -> npt.NDArray[Any]:
         msg = expected + f"{source.name} has no such spectrum there; give the store's own source"
         raise RepairError(msg)
     flux = next(iter(source.iter_blocks(1, place)))[:1]
-    codec = store.flux.codec
-    stored: npt.NDArray[Any] = (
-        np.ascontiguousarray(flux, dtype="<f4") if codec is None else codec.encode(flux)
-    )
+    stored = store.flux.encoding.encode(flux)
     digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
     if digest[0] != store.digests[row]:
         msg = expected + (

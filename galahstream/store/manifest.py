@@ -9,7 +9,7 @@ from typing import Any
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store.layout import FLUX_DTYPES, array_specs
-from galahstream.store.quantization import NO_VALUE
+from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.system.digest import text_digest
 
 FORMAT_VERSION = 1
@@ -135,6 +135,12 @@ class Manifest:
         return cls(**_typed(current, name))
 
 
+def encoding_of(manifest: Manifest) -> Encoding:
+    """Return how the flux of a store is encoded."""
+    code = manifest.code
+    return Float32() if code is None else Quantized16(code.scale, code.zero)
+
+
 def _canonical(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
@@ -202,8 +208,8 @@ def _digests(value: Any) -> dict[str, str]:
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "n_stars": partial(validation.integer, minimum=1, maximum=2**40),
     "n_pixels": partial(validation.integer, minimum=1, maximum=2**31),
-    "dtype": lambda value: validation.one_of(value, *FLUX_DTYPES),
-    "wavelength": lambda value: validation.one_of(value, "nominal", "given", "unknown"),
+    "dtype": lambda value: validation.one_of(value, tuple(FLUX_DTYPES)),
+    "wavelength": lambda value: validation.one_of(value, ("nominal", "given", "unknown")),
     "labels": _labels,
     "split": partial(validation.sequence, check=validation.number, minimum=3, maximum=3),
     "split_sizes": partial(validation.sequence, check=validation.integer, minimum=3, maximum=3),
@@ -213,7 +219,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "skipped": partial(validation.sequence, check=_skipped_star, maximum=2**31),
     "digests": _digests,
     "code": validation.optional(_flux_code),
-    "row_order": lambda value: validation.one_of(value, "split", "source"),
+    "row_order": lambda value: validation.one_of(value, ("split", "source")),
     "flux_unit": validation.text,
     "wavelength_unit": validation.text,
     "version": validation.integer,

@@ -1,19 +1,19 @@
-"""The 16-bit code of flux: FITS's BSCALE and BZERO, with one code for "no value".
+"""How flux is stored: as float32, or as 16-bit integers with FITS's BSCALE and BZERO.
 
 Examples
 --------
 >>> import numpy as np
->>> codec = Codec.over(-0.5, 2.7767)
->>> codes = codec.encode(np.array([[1.0, np.nan, 0.25]], dtype=np.float32))
->>> codes
+>>> quantized = Quantized16.over(-0.5, 2.7767)
+>>> stored = quantized.encode(np.array([[1.0, np.nan, 0.25]], dtype=np.float32))
+>>> stored
 array([[30000, 65535, 15000]], dtype=uint16)
->>> [f"{value:.2f}" for value in codec.decode(codes)[0]]
+>>> [f"{value:.2f}" for value in quantized.decode(stored)[0]]
 ['1.00', 'nan', '0.25']
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,73 +21,129 @@ import numpy.typing as npt
 from galahstream.errors import OptionError
 
 NO_VALUE = 65535
-"""The code of a pixel that is not finite."""
+"""The stored value of a pixel that is not finite."""
 
 DEFAULT_RANGE = (-0.5, 2.7767)
-"""Flux that the default code holds, in steps of 5e-5: a hundredth of the noise at SNR 200."""
+"""Default flux range, in steps of 5e-5: a hundredth of the noise at SNR 200."""
 
 MAX_CLIPPED_FRACTION = 1e-3
-"""The part of all pixels that may lie outside the range of the code."""
+"""Largest fraction of all pixels that may lie outside the default range."""
+
+
+class Encoding(Protocol):
+    """Conversion between float32 flux and the values that are stored.
+
+    Implementations are frozen dataclasses: hashable and picklable.
+    """
+
+    dtype: ClassVar[np.dtype[Any]]
+    """Type of the stored values, little-endian."""
+
+    def encode(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Return the stored values of flux (n, L), C-ordered, of type `dtype`."""
+
+    def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the flux of stored values, NaN where there is none."""
+
+    def count_outside(self, flux: npt.NDArray[np.float32]) -> int:
+        """Return the number of finite pixels that :meth:`encode` would clip."""
+
+    def holds(self, lowest: float, highest: float) -> bool:
+        """Return whether no finite flux from `lowest` to `highest` is clipped."""
 
 
 @dataclass(frozen=True)
-class Codec:
-    """Flux = zero + scale x code, for the codes 0 to 65,534; the error is at most scale / 2."""
+class Float32:
+    """Flux stored as it is, exactly."""
 
-    scale: float
-    zero: float
+    dtype: ClassVar[np.dtype[Any]] = np.dtype("<f4")
+
+    def encode(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Return flux in C order, without a copy if it is already."""
+        return np.ascontiguousarray(flux, dtype=self.dtype)
+
+    def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the stored values."""
+        return stored.astype(np.float32, copy=False)
+
+    def count_outside(self, flux: npt.NDArray[np.float32]) -> int:
+        """Return 0: nothing is clipped."""
+        return 0
+
+    def holds(self, lowest: float, highest: float) -> bool:
+        """Return True: nothing is clipped."""
+        return True
+
+
+@dataclass(frozen=True)
+class Quantized16:
+    """Flux = bzero + bscale x stored, for 0 to 65,534; the error is at most bscale / 2."""
+
+    bscale: float
+    bzero: float
+
+    dtype: ClassVar[np.dtype[Any]] = np.dtype("<u2")
 
     @classmethod
-    def over(cls, low: float, high: float) -> "Codec":
-        """Return the code whose first and last value are `low` and `high`.
+    def over(cls, low: float, high: float) -> "Quantized16":
+        """Return the encoding whose first and last value are `low` and `high`.
 
         Raises
         ------
         OptionError
-            If they are no finite numbers in rising order.
+            If they are not numbers in rising order that float32 can hold.
         """
-        scale = (high - low) / (NO_VALUE - 1)
-        if not (math.isfinite(scale) and scale > 0):
+        low, high = float(low), float(high)
+        bscale = (high - low) / (NO_VALUE - 1)
+        largest = float(np.finfo(np.float32).max)
+        if not (-largest <= low < high <= largest and bscale > 0):
             msg = f"flux range {low!r} to {high!r} cannot be used; expected two rising numbers"
             raise OptionError(msg)
-        return cls(scale=float(f"{scale:.9g}"), zero=float(low))
+        return cls(bscale=float(f"{bscale:.9g}"), bzero=low)
 
     @property
     def high(self) -> float:
-        """The largest flux that has a code."""
-        return self.zero + self.scale * (NO_VALUE - 1)
+        """The largest flux that can be stored."""
+        return self.bzero + self.bscale * (NO_VALUE - 1)
 
     @cached_property
     def table(self) -> npt.NDArray[np.float32]:
-        """The flux of each code, shape (65536,), float32; NaN for "no value"."""
-        flux = (self.zero + self.scale * np.arange(NO_VALUE + 1)).astype(np.float32)
+        """The flux of each stored value, shape (65536,), float32; NaN for `NO_VALUE`."""
+        with np.errstate(over="ignore", under="ignore"):  # values at the ends of float32
+            flux = (self.bzero + self.bscale * np.arange(NO_VALUE + 1)).astype(np.float32)
         flux[NO_VALUE] = np.nan
         return flux
 
     @cached_property
     def steps(self) -> tuple[np.float32, np.float32]:
-        """Scale and zero as float32."""
-        return np.float32(self.scale), np.float32(self.zero)
+        """Return bscale and bzero as float32."""
+        return np.float32(self.bscale), np.float32(self.bzero)
 
     def encode(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-        """Return the codes of flux; what lies outside the range is clipped to its ends."""
-        # float64 scaling would move twice the bytes; float32 is off by less than 0.01 codes.
-        steps = flux - np.float32(self.zero)
-        with np.errstate(over="ignore"):  # what becomes infinite is clipped below
-            steps *= np.float32(1 / self.scale)
-        np.rint(steps, out=steps)
-        finite = np.isfinite(flux)
-        np.clip(steps, 0, NO_VALUE - 1, out=steps)
+        """Return the stored values of flux; flux outside the range is clipped to its ends."""
+        with np.errstate(all="ignore"):  # values that overflow are clipped below
+            # float64 scaling would move twice the bytes; float32 is off by less than 0.01 steps.
+            steps = flux - np.float32(self.bzero)
+            steps *= np.float32(1 / self.bscale)
+            np.rint(steps, out=steps)
+            finite = np.isfinite(flux)
+            np.clip(steps, 0, NO_VALUE - 1, out=steps)
         if not finite.all():
             steps[~finite] = NO_VALUE
-        return steps.astype("<u2")
+        return steps.astype(self.dtype, order="C")
+
+    def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the flux of stored values, NaN where there is none."""
+        flux: npt.NDArray[np.float32] = self.table[stored]
+        return flux
 
     def count_outside(self, flux: npt.NDArray[np.float32]) -> int:
-        """Return how many finite pixels lie more than half a step outside the range."""
-        low, high = self.zero - self.scale / 2, self.high + self.scale / 2
-        outside = (flux < low) | ((flux > high) & (flux != np.inf))
-        return int(np.count_nonzero(outside & (flux != -np.inf)))
+        """Return the number of finite pixels more than half a step outside the range."""
+        low, high = self.bzero - self.bscale / 2, self.high + self.bscale / 2
+        with np.errstate(over="ignore", invalid="ignore"):  # wide ranges, NaN
+            outside = (flux < low) | ((flux > high) & (flux != np.inf))
+            return int(np.count_nonzero(outside & (flux != -np.inf)))
 
-    def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-        """Return the flux of codes, NaN where there was no value."""
-        return self.table[codes]
+    def holds(self, lowest: float, highest: float) -> bool:
+        """Return whether the range includes `lowest` and `highest`; False if one is NaN."""
+        return bool(self.bzero <= lowest and highest <= self.high)

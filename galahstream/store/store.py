@@ -19,9 +19,7 @@ from galahstream.errors import (
 )
 from galahstream.store.access import choose_reader
 from galahstream.store.formats import hdf5, npy
-from galahstream.store.layout import FLUX_DTYPES
-from galahstream.store.manifest import MANIFEST_LIMIT, Manifest
-from galahstream.store.quantization import Codec
+from galahstream.store.manifest import MANIFEST_LIMIT, Manifest, encoding_of
 from galahstream.store.readers import FluxReader
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.splits import SPLIT_NAMES
@@ -280,8 +278,8 @@ class Flux:
     ----------
     shape : (int, int)
         Stars and pixels.
-    codec : Codec or None
-        The 16-bit code of the stored flux; None for float32.
+    encoding : Encoding
+        Conversion between float32 flux and the stored values.
     reader : FluxReader
         What brings stored rows into memory.
     checked : VerifiedRows or None
@@ -291,10 +289,9 @@ class Flux:
     """
 
     def __init__(self, store: Store, reader: FluxReader, because: str) -> None:
-        code = store.manifest.code
         self.shape = (store.manifest.n_stars, store.manifest.n_pixels)
-        self.dtype = FLUX_DTYPES[store.manifest.dtype]
-        self.codec = None if code is None else Codec(code.scale, code.zero)
+        self.encoding = encoding_of(store.manifest)
+        self.dtype = self.encoding.dtype
         self.reader = reader
         self.checked = VerifiedRows(len(store)) if store.verification == "read" else None
         self.because = because
@@ -398,10 +395,7 @@ class Flux:
         checked.mark(rows)
 
     def _decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        values = self.stored(rows)
-        if self.codec is not None:
-            return self.codec.decode(values)
-        return values.astype(np.float32, copy=False)
+        return self.encoding.decode(self.stored(rows))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from galahstream.errors import LabelError, OptionError
 from galahstream.store import Store, open_store
+from galahstream.store.quantization import Quantized16
 from galahstream.stream.kernels import best_kernels
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.survey.splits import SPLIT_NAMES
@@ -189,13 +190,14 @@ class SpectraDataset(Dataset[Item]):
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         kernels, log, flux = best_kernels(), self.transform, self.store.flux
+        encoding = flux.encoding
         for numbers, flat, starts in flux.pieces(rows):
             first = starts + self._pixels.start if self._pixels.start else starts
             target = out[numbers]
-            if flux.codec is not None and isinstance(log, LogFlux):
-                kernels.log_codes(flat, first, flux.codec, log, target)
-            elif flux.codec is not None:
-                kernels.look_up(flat, first, flux.codec.table, target)
+            if isinstance(encoding, Quantized16) and isinstance(log, LogFlux):
+                kernels.log_codes(flat, first, encoding, log, target)
+            elif isinstance(encoding, Quantized16):
+                kernels.look_up(flat, first, encoding.table, target)
             elif isinstance(log, LogFlux):
                 kernels.log_rows(flat, first, log, target)
             else:

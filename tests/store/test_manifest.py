@@ -10,7 +10,7 @@ from galahstream.errors import GalahStreamError, StoreFormatError
 from galahstream.store import Store
 from galahstream.store.manifest import Manifest, _canonical
 from galahstream.system.digest import text_digest
-from tests.test_validation_of_claims import ANYTHING
+from tests.test_validation import ANYTHING
 
 
 def signed(body: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Codec
+from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Quantized16
 from galahstream.stream import kernels
 from galahstream.stream.kernels import Kernels, NumbaKernels, NumpyKernels
 from galahstream.stream.transforms import LogFlux
@@ -69,15 +69,15 @@ def test_every_exponent_and_many_mantissas(kernels: Kernels) -> None:
 def test_every_code_is_its_flux_logged(
     kernels: Kernels, log: LogFlux, ends: tuple[float, float]
 ) -> None:
-    codec = Codec.over(*ends)
+    codec = Quantized16.over(*ends)
     codes = np.arange(NO_VALUE + 1, dtype=np.uint16)
-    flux = codec.zero + codec.scale * codes.astype(np.float64)
+    flux = codec.bzero + codec.bscale * codes.astype(np.float64)
     flux[NO_VALUE] = np.nan
     out = np.empty((4, 16384), dtype=np.float32)
     kernels.log_codes(codes, np.arange(4) * 16384, codec, log, out)
     # Decoded flux is a float32: beside a tiny floor, its own rounding is all that remains.
     wanted = reference(codec.table, *(float(limit) for limit in log.limits))
-    if log == LOGS[0] and abs(codec.zero) <= 0.5:
+    if log == LOGS[0] and abs(codec.bzero) <= 0.5:
         wanted = reference(flux, *(float(limit) for limit in log.limits))
     check_near(out.reshape(-1), wanted)
     kernels.look_up(codes, np.arange(4) * 16384, codec.table, out)

@@ -11,14 +11,14 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.store.quantization import NO_VALUE, Codec
+from galahstream.store.quantization import NO_VALUE, Quantized16
 from galahstream.stream.transforms import LogFlux
 
 _Rows: TypeAlias = npt.NDArray[np.int64]
 _Flux: TypeAlias = npt.NDArray[np.float32]
 
 
-# Decoding in float32 loses as many digits as the code's zero is larger than the floor.
+# Decoding in float32 loses as many digits as the bzero is larger than the floor.
 _MAX_ZERO_OVER_FLOOR = 2.5
 
 
@@ -30,7 +30,9 @@ class Kernels(Protocol):
     def log_rows(self, flat: Any, starts: _Rows, log: LogFlux, out: _Flux) -> None:
         """Log float32 flux."""
 
-    def log_codes(self, flat: Any, starts: _Rows, codec: Codec, log: LogFlux, out: _Flux) -> None:
+    def log_codes(
+        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
+    ) -> None:
         """Decode 16-bit flux and log it."""
 
     def look_up(self, flat: Any, starts: _Rows, table: _Flux, out: _Flux) -> None:
@@ -49,7 +51,9 @@ class NumpyKernels:
             row[:] = flat[start : start + width]
             log.apply_in_place(row)
 
-    def log_codes(self, flat: Any, starts: _Rows, codec: Codec, log: LogFlux, out: _Flux) -> None:
+    def log_codes(
+        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
+    ) -> None:
         """Decode 16-bit flux and log it: one look-up."""
         self.look_up(flat, starts, log_table(codec, log), out)
 
@@ -81,9 +85,11 @@ class NumbaKernels:
         """Log float32 flux."""
         self._compiled.log_rows(flat, starts, *log.limits, out)
 
-    def log_codes(self, flat: Any, starts: _Rows, codec: Codec, log: LogFlux, out: _Flux) -> None:
+    def log_codes(
+        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
+    ) -> None:
         """Decode 16-bit flux and log it: half again as fast as a look-up, which is no SIMD."""
-        if abs(codec.zero) <= _MAX_ZERO_OVER_FLOOR * log.floor:
+        if abs(codec.bzero) <= _MAX_ZERO_OVER_FLOOR * log.floor:
             self._compiled.log_codes(flat, starts, *codec.steps, *log.limits, out)
         else:
             self.look_up(flat, starts, log_table(codec, log), out)
@@ -108,7 +114,7 @@ def best_kernels() -> Kernels:
 
 
 @lru_cache(maxsize=8)
-def log_table(codec: Codec, log: LogFlux) -> npt.NDArray[np.float32]:
+def log_table(codec: Quantized16, log: LogFlux) -> npt.NDArray[np.float32]:
     """Return the transformed flux of each 16-bit code, shape (65536,), float32."""
     flux = codec.table.astype(np.float64)
     flux[NO_VALUE] = log.fill
