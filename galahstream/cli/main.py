@@ -112,7 +112,7 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
         return {"path": str(options.store), "restored": restored, "text": "\n".join(lines)}
     with open_store(options.store) as store:
         damaged = store.verify(progress=True).tolist()
-        places = [store.flux.reader.where(row) for row in damaged]
+        places = [store.locate(row) for row in damaged]
         ids = store.ids[damaged].tolist()
         lines = [
             f"damaged     row {row} (star {star}): {place}"
@@ -142,16 +142,17 @@ def _described(store: Any) -> dict[str, Any]:
     lines = [
         f"{info['path']}: {info['stars']:,} stars of {info['pixels']:,} pixels, {info['format']} "
         f"{info['dtype']}, {info['bytes'] / 1e6:,.1f} MB",
-        f"read        {info['reading']}: {info['reading_because']}",
+        f"read        {info['access']}: {info['access_reason']}",
         f"wavelength  {info['wavelength']}{covered}",
         f"split       {split} (seed {info['split_seed']})",
         f"odd pixels  {odd}",
     ]
-    code = info["code"]
-    if code is not None:
+    quantization = info["quantization"]
+    if quantization is not None:
         lines.append(
-            f"16-bit code flux = {code['zero']:g} + {code['scale']:g} x code, off by at most "
-            f"{code['largest_error']:.2g}; {code['clipped']:,} pixels clipped"
+            f"16-bit code flux = {quantization['bzero']:g} + {quantization['bscale']:g} x code, "
+            f"off by at most {quantization['largest_error']:.2g}; "
+            f"{quantization['clipped']:,} pixels clipped"
         )
     if info["row_order"] == "source":
         lines.append("rows        in the source's order: flux.npy is the source's own file")
