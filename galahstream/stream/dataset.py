@@ -16,7 +16,7 @@ from galahstream.store.quantization import Quantized16
 from galahstream.stream.kernels import best_kernels
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.survey.splits import SPLIT_NAMES
-from galahstream.survey.wavelength import Window, window_slice
+from galahstream.survey.wavelength import Window, check_window, window_slice
 
 FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None
 Item: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
@@ -89,7 +89,7 @@ class SpectraDataset(Dataset[Item]):
                 msg = f"{name} {value!r} is not known; expected one of {', '.join(allowed)}"
                 raise OptionError(msg)
         self.split = split
-        self.window = window
+        self.window = check_window(window)
         self.transform = transform
         self.return_ids = return_ids
         self.missing = missing
