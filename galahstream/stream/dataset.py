@@ -15,7 +15,8 @@ from galahstream.store import SpectraStore, open_store
 from galahstream.store.readers import RowSpan
 from galahstream.stream.kernels import choose_kernel
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
-from galahstream.survey.wavelength import Window, window_slice
+from galahstream.survey.labels import DEFAULT_LABELS
+from galahstream.survey.wavelength import Window, check_window, window_slice
 from galahstream.validation import check_choice
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
@@ -86,8 +87,8 @@ class SpectraDataset(Dataset[Item]):
         self,
         store: SpectraStore | str | os.PathLike[str],
         split: Split = "train",
-        labels: str | Sequence[str] | npt.NDArray[np.str_] | None = ("teff", "logg", "fe_h"),
-        window: Window | npt.NDArray[Any] = None,
+        labels: str | Sequence[str] | npt.NDArray[np.str_] | None = DEFAULT_LABELS,
+        window: Window = None,
         transform: FluxTransform = LogFlux(),  # noqa: B008  frozen
         target_transform: ZScore | None = ZScore(),  # noqa: B008  fitting makes a new one
         missing: Missing = "raise",
@@ -97,7 +98,7 @@ class SpectraDataset(Dataset[Item]):
         check_choice("missing", missing, get_args(Missing))
         self.store = open_store(store) if isinstance(store, str | os.PathLike) else store
         self.split = split
-        self.window = _plain_window(window)
+        self.window = check_window(window)
         self.return_ids = bool(return_ids)
         self.missing = missing
         self._transform = transform
@@ -344,14 +345,3 @@ class SpectraDataset(Dataset[Item]):
         rows = np.arange(len(self.store))[self.store.rows_of(score.fit_on)]
         labels = self._labels_of(rows)
         return score.fitted(labels[np.isfinite(labels).all(axis=1)], self.label_names)
-
-
-def _plain_window(window: Window | npt.NDArray[Any]) -> Window:
-    """Return a window without NumPy's types, which model files cannot hold."""
-    if window is None or isinstance(window, str):
-        return window if window is None else str(window)
-    try:
-        low, high = (float(edge) for edge in window)
-    except (TypeError, ValueError):
-        return window  # type: ignore[return-value]  # window_slice says what is wrong
-    return low, high
