@@ -198,7 +198,7 @@ def _plot(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(options: argparse.Namespace) -> dict[str, Any]:
-    from galahstream.learn.trainer import REFERENCE_SECONDS, train
+    from galahstream.learn.train import train
 
     result = train(
         options.store,
@@ -219,14 +219,12 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
     lines = [
         f"test stars: loss {result.test_loss:.4f}",
         *_label_lines(result.test),
-        f"training and validation took {result.seconds:.1f} s; the run this starts from "
-        f"{REFERENCE_SECONDS:.0f} s for 10 epochs",
+        f"training and validation took {result.seconds:.1f} s",
         *result.notes,
         f"model, history.csv, metrics.json and pictures are in {result.out}",
         f"tensorboard --logdir {result.out}",
     ]
-    metrics = json.loads((result.out / "metrics.json").read_text())
-    return {**metrics, "out": str(result.out), "text": "\n".join(lines)}
+    return {**result.as_dict(), "out": str(result.out), "text": "\n".join(lines)}
 
 
 def _evaluate(options: argparse.Namespace) -> dict[str, Any]:
