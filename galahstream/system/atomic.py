@@ -140,8 +140,9 @@ def _copy_into(copy: Path, path: Path) -> None:
         with copy.open("rb") as source, path.open("wb", buffering=0) as sink:
             shutil.copyfileobj(source, sink)
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     # Not opened by its name: that would begin at the start of a file behind the descriptor.
     with copy.open("rb") as source, os.fdopen(os.dup(descriptor), "wb") as sink:
         shutil.copyfileobj(source, sink)
