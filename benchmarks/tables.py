@@ -97,7 +97,7 @@ def _readme_table(results: Mapping[str, Result]) -> list[str]:
 
 
 def _times(ratio: Ratio) -> str:
-    return f"{ratio.median:.2g} times as fast ({ratio.low:.2g} to {ratio.high:.2g})"
+    return f"{ratio.median:.3g} times as fast ({ratio.low:.3g} to {ratio.high:.3g})"
 
 
 def _performance_table(results: Iterable[Result]) -> list[str]:
