@@ -16,7 +16,6 @@ from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
-from galahstream.learn.run import Missing
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import Store, open_store
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
