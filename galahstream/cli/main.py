@@ -147,11 +147,11 @@ def _described(store: Any) -> dict[str, Any]:
         f"split       {split} (seed {info['split_seed']})",
         f"odd pixels  {odd}",
     ]
-    code = info["code"]
-    if code is not None:
+    stored = info["quantization"]
+    if stored is not None:
         lines.append(
-            f"16-bit code flux = {code['zero']:g} + {code['scale']:g} x code, off by at most "
-            f"{code['largest_error']:.2g}; {code['clipped']:,} pixels clipped"
+            f"16-bit code flux = {stored['bzero']:g} + {stored['bscale']:g} x code, off by at most "
+            f"{stored['largest_error']:.2g}; {stored['clipped']:,} pixels clipped"
         )
     if info["row_order"] == "source":
         lines.append("rows        in the source's order: flux.npy is the source's own file")

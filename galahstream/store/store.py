@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -18,8 +17,8 @@ from galahstream.errors import (
     StoreFormatError,
 )
 from galahstream.store.access import choose_reader
-from galahstream.store.formats import hdf5, npy
-from galahstream.store.manifest import MANIFEST_LIMIT, Manifest, encoding_of
+from galahstream.store.formats import format_of
+from galahstream.store.manifest import Manifest, encoding_of
 from galahstream.store.readers import FluxReader
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.splits import SPLIT_NAMES
@@ -88,6 +87,8 @@ class Store:
         Everything but the flux as it is stored, by the format's own names.
     flux : Flux
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
+    fingerprint : str
+        Digest of the manifest, and so of all that the store holds.
     """
 
     def __init__(self, path: Path, verify: str = "read", reading: str = "auto") -> None:
@@ -100,15 +101,12 @@ class Store:
         if not path.exists():
             msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
             raise SourceMissingError(msg)
-        self.format = "npy" if path.is_dir() else "hdf5"
-        engine: Any = npy if path.is_dir() else hdf5
-        text = engine.read_manifest(path, MANIFEST_LIMIT)
-        self.manifest = Manifest.from_json(
-            text, f"{path}, manifest.json" if path.is_dir() else str(path)
-        )
-        shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
-        arrays: dict[str, npt.NDArray[Any]]
-        arrays, places = engine.open_arrays(path, *shape, self.manifest.dtype)
+        store_format = format_of(path)
+        self.format = store_format.name
+        text = store_format.read_manifest(path).strip()
+        self.manifest = Manifest.from_json(text, store_format.describe_manifest(path))
+        self.fingerprint = text_digest(text)
+        arrays, places = store_format.open_arrays(path, self.manifest.spec)
         self._check_digests(arrays)
         self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
         self.wavelength = arrays["wavelength"]
@@ -160,11 +158,6 @@ class Store:
         """Unit of each label column, an empty string for none."""
         return {column.name: column.unit for column in self.manifest.labels}
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of the manifest, and so of all that the store holds."""
-        return text_digest(self.manifest.to_json())
-
     @property
     def split_fingerprint(self) -> str:
         """Digest over the ids and the split: equal where the same stars train, validate, test."""
@@ -194,7 +187,7 @@ class Store:
             "stars": manifest.n_stars,
             "pixels": manifest.n_pixels,
             "dtype": manifest.dtype,
-            "code": None if manifest.code is None else vars(manifest.code),
+            "quantization": None if manifest.quantization is None else vars(manifest.quantization),
             "row_order": manifest.row_order,
             "reading": self.flux.way,
             "reading_because": self.flux.because,
