@@ -3,7 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from galahstream import errors as errors
 from galahstream._version import __version__ as __version__
+from galahstream.errors import GalahStreamError as GalahStreamError
 
 if TYPE_CHECKING:
     from galahstream.conversion.convert import convert as convert
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from galahstream.stream.transforms import LogFlux as LogFlux
     from galahstream.stream.transforms import ZScore as ZScore
 
-# Each public name and where it lives: torch is imported when the first name that needs it is used.
+# Modules of the public names, imported on first use: `import galahstream` loads neither NumPy nor
+# torch. The exceptions are imported above, since they need nothing.
 _LAZY_IMPORTS = {
     "convert": "galahstream.conversion.convert",
     "open_store": "galahstream.store",
@@ -35,7 +38,7 @@ _LAZY_IMPORTS = {
     "show_config": "galahstream.stream.config",
 }
 
-__all__ = [*_LAZY_IMPORTS, "__version__"]
+__all__ = [*_LAZY_IMPORTS, "GalahStreamError", "__version__", "errors"]
 
 
 def __getattr__(name: str) -> object:

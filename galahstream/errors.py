@@ -1,29 +1,66 @@
 """The exceptions of galahstream.
 
-Every one is a :class:`GalahStreamError` and the builtin that fits, so that
-``except ValueError`` and ``except OSError`` go on working. A message says what
-was found, where, what was expected and what to do.
+Each one is a :class:`GalahStreamError` and also the matching builtin, shown in
+parentheses, so that ``except ValueError`` and ``except OSError`` keep working::
+
+    GalahStreamError
+    │   arguments and the installation
+    ├── OptionError (ValueError)
+    ├── DeviceError (ValueError)
+    ├── ExtraMissingError (ImportError)
+    │   sources
+    ├── SourceMissingError (FileNotFoundError)
+    ├── SourceFormatError (ValueError)
+    ├── SourceShapeError (ValueError)
+    ├── BadSpectraError (ValueError)
+    ├── LabelError (ValueError)
+    ├── WavelengthError (ValueError)
+    ├── SplitError (ValueError)
+    │   destinations
+    ├── DestinationExistsError (FileExistsError)
+    ├── LockedError (BlockingIOError)
+    ├── StorageFullError (OSError)
+    │   stores
+    ├── StoreFormatError (OSError)
+    │   ├── DamagedRowError
+    │   └── StoreChangedError
+    ├── StoreVersionError (ValueError)
+    ├── RepairError (ValueError)
+    │   streaming and training
+    ├── OrderError (ValueError)
+    ├── WorkerError (RuntimeError)
+    ├── CheckpointError (ValueError)
+    └── TrainingDivergedError (ArithmeticError)
+
+    CostlyChunksWarning (UserWarning)
+
+A message says what is wrong, where, what was expected and what to do.
+`docs/errors.md` shows one of each.
 """
 
 
 class GalahStreamError(Exception):
-    """Base of all errors that galahstream raises on purpose."""
+    """Base class of all errors that galahstream raises on purpose."""
 
 
 class OptionError(GalahStreamError, ValueError):
     """An argument has a value that cannot be used."""
 
 
+class DeviceError(GalahStreamError, ValueError):
+    """The requested device is not available on this machine."""
+
+
 class ExtraMissingError(GalahStreamError, ImportError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that provides it."""
 
 
 class SourceMissingError(GalahStreamError, FileNotFoundError):
-    """A path that was asked for does not exist."""
+    """A path given by the user does not exist."""
 
 
 class SourceFormatError(GalahStreamError, ValueError):
-    """A source file is empty, truncated, or not what its name says."""
+    """A source file is empty, truncated, or not in the format that its name suggests."""
 
 
 class SourceShapeError(GalahStreamError, ValueError):
@@ -31,7 +68,7 @@ class SourceShapeError(GalahStreamError, ValueError):
 
 
 class BadSpectraError(GalahStreamError, ValueError):
-    """Spectra without any usable pixel, or stars whose files do not fit."""
+    """Spectra have no usable pixel, or the files of a star do not match each other."""
 
 
 class LabelError(GalahStreamError, ValueError):
@@ -39,19 +76,23 @@ class LabelError(GalahStreamError, ValueError):
 
 
 class WavelengthError(GalahStreamError, ValueError):
-    """A wavelength grid or a window that cannot be used."""
+    """A wavelength grid or a window cannot be used."""
 
 
 class SplitError(GalahStreamError, ValueError):
-    """Fractions or groups that cannot be split into three parts."""
+    """The stars cannot be split into training, validation and test with these fractions."""
 
 
 class DestinationExistsError(GalahStreamError, FileExistsError):
-    """The destination is already there and was not to be replaced."""
+    """The destination exists, and replacing it was not allowed."""
 
 
 class LockedError(GalahStreamError, BlockingIOError):
     """Another process is writing to the destination."""
+
+
+class StorageFullError(GalahStreamError, OSError):
+    """The disk or the shared memory does not have enough free space."""
 
 
 class StoreFormatError(GalahStreamError, OSError):
@@ -62,41 +103,33 @@ class DamagedRowError(StoreFormatError):
     """A stored spectrum does not match its digest."""
 
 
-class RepairError(GalahStreamError, ValueError):
-    """A source is not the one that a damaged store was made of."""
-
-
 class StoreChangedError(StoreFormatError):
     """A file of an open store was replaced, truncated or rewritten."""
 
 
 class StoreVersionError(GalahStreamError, ValueError):
-    """A store was written by a newer major version of the format."""
+    """A store was written in a newer major version of the format."""
 
 
-class StorageFullError(GalahStreamError, OSError):
-    """The disk or the shared memory has no room for what is asked."""
-
-
-class DeviceError(GalahStreamError, ValueError):
-    """A device that this machine does not have."""
-
-
-class CheckpointError(GalahStreamError, ValueError):
-    """A saved model that cannot be used with this store, or is no saved model."""
+class RepairError(GalahStreamError, ValueError):
+    """The source is not the one from which the damaged store was made."""
 
 
 class OrderError(GalahStreamError, ValueError):
-    """A loader state that belongs to another store, split or order."""
+    """A loader state belongs to another store, split or order."""
 
 
 class WorkerError(GalahStreamError, RuntimeError):
-    """A worker that was to make a batch is gone."""
+    """A worker ended before its batch was ready."""
+
+
+class CheckpointError(GalahStreamError, ValueError):
+    """A file is not a saved model or checkpoint, or does not fit the store or the settings."""
 
 
 class TrainingDivergedError(GalahStreamError, ArithmeticError):
-    """The loss of a training is no longer a finite number."""
+    """The training loss is no longer a finite number."""
 
 
 class CostlyChunksWarning(UserWarning):
-    """A file of another writer is right and slow to read; the message tells how to rewrite it."""
+    """A file of another writer is valid but slow to read; the message says how to rewrite it."""

@@ -101,7 +101,7 @@ def plan_conversion(
         len(kept),
         options.split,
         options.seed,
-        _group_values(source, labels, ids, options.groups),
+        _group_values(source, kept, options.groups),
         allow_empty=not source.label_names,
     )
     order = np.arange(len(kept)) if options.in_place else np.argsort(split, kind="stable")
@@ -168,26 +168,16 @@ def _wavelength(source: Source, options: ConvertOptions) -> tuple[npt.NDArray[np
 
 
 def _group_values(
-    source: Source,
-    labels: npt.NDArray[np.float64],
-    ids: npt.NDArray[np.int64],
-    groups: str | None,
+    source: Source, kept: npt.NDArray[np.int64], groups: str | None
 ) -> npt.NDArray[np.generic] | None:
     if groups is None:
         return None
-    if groups == "ids":
-        return ids
-    if groups not in source.label_names:
+    values = source.read_column(groups)[kept]
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        row = kept[int(np.flatnonzero(np.isnan(values))[0])]
         msg = (
-            f"{source.name}: no column {groups!r} to group by; expected 'ids' or one of "
-            f"{', '.join(source.label_names) or 'no labels'}"
-        )
-        raise LabelError(msg)
-    values = labels[:, source.label_names.index(groups)]
-    if np.isnan(values).any():
-        row = int(np.flatnonzero(np.isnan(values))[0])
-        msg = (
-            f"{source.name}: column {groups!r} has no value for star {ids[row]}; each row needs one"
+            f"{source.name}: column {groups!r} has no value for star {source.ids[row]}; each row "
+            f"needs one"
         )
         raise LabelError(msg)
     return values

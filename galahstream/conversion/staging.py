@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.sources.base import Source
 from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish
 from galahstream.system.lock import locked
@@ -130,10 +131,14 @@ def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
 
 def named_paths(source: object) -> Iterator[Path]:
     """Yield the paths that a user gave as a source, and where links in a folder lead to."""
+    if isinstance(source, Source):
+        yield from map(resolved, source.files)
+        return
+    paths: Sequence[str | os.PathLike[str]] = ()
     if isinstance(source, str | os.PathLike):
-        paths: Sequence[str | os.PathLike[str]] = [source]
-    else:
-        paths = source if isinstance(source, tuple | list) else []
+        paths = (source,)
+    elif isinstance(source, tuple | list):
+        paths = source
     for path in paths:
         yield resolved(path)
         if Path(path).is_dir():

@@ -1,20 +1,32 @@
 """XXH3-64 digests of rows, arrays and text."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 
 def row_digests(
-    flat: npt.NDArray[Any], starts: npt.NDArray[np.int64], n_pixels: int
+    buffer: npt.NDArray[np.generic], starts: npt.NDArray[np.int64], n_pixels: int
 ) -> npt.NDArray[np.uint64]:
-    """Return the digests of rows, each being ``flat[start : start + n_pixels]``."""
-    # A slice of a memoryview costs a quarter of one of an array.
-    data, digest = flat.data, xxhash.xxh3_64_intdigest
-    found = [digest(data[start : start + n_pixels]) for start in starts.tolist()]
-    return np.array(found, dtype=np.uint64)
+    """Return the digests of rows in a buffer, of the bytes as they are stored.
+
+    Parameters
+    ----------
+    buffer : ndarray, one-dimensional
+        Stored values; row i is ``buffer[starts[i] : starts[i] + n_pixels]``.
+    starts : ndarray, shape (n,), int64
+        Index of the first value of each row.
+    n_pixels : int
+        Values per row.
+
+    Returns
+    -------
+    ndarray, shape (n,), uint64
+    """
+    # Slicing a memoryview costs a quarter of slicing an array.
+    data, digest = buffer.data, xxhash.xxh3_64_intdigest
+    digests = [digest(data[start : start + n_pixels]) for start in starts.tolist()]
+    return np.array(digests, dtype=np.uint64)
 
 
 def array_digest(array: npt.NDArray[np.generic]) -> str:

@@ -1,4 +1,4 @@
-"""Writing arrays into files at an offset, and saying plainly when the disk is full."""
+"""Write arrays at file offsets, reserve space, and explain errors of a full disk."""
 
 import errno
 import os
@@ -14,7 +14,16 @@ from galahstream.errors import StorageFullError
 
 
 def write_at(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> None:
-    """Write the bytes of an array at an offset, in as many calls as the system needs."""
+    """Write the bytes of a C-ordered array at an offset, in as many calls as are needed.
+
+    Parameters
+    ----------
+    descriptor : int
+        An open file.
+    array : ndarray
+    offset : int
+        Offset of the first byte in the file.
+    """
     data = memoryview(array.reshape(-1).view(np.uint8).data)
     while data:
         written = os.pwrite(descriptor, data, offset)
@@ -22,14 +31,14 @@ def write_at(descriptor: int, array: npt.NDArray[np.generic], offset: int) -> No
 
 
 def preallocate(path: Path, size: int) -> None:
-    """Make a file `size` bytes long and reserve its space on disk where the system can.
+    """Create a file of `size` bytes and reserve its space on disk where the system can do so.
 
-    An existing file that is not longer keeps its bytes.
+    An existing file of at most `size` bytes keeps its contents.
 
     Raises
     ------
     StorageFullError
-        If the file system has no room for it.
+        If the file system does not have enough free space.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -44,7 +53,20 @@ def preallocate(path: Path, size: int) -> None:
 
 @contextmanager
 def explain_disk_full(path: Path, size: int | None = None) -> Iterator[None]:
-    """Turn the error of a full disk into one that says where, how much is free, and what to do."""
+    """Raise `StorageFullError` instead of the operating system's error for a full disk.
+
+    Parameters
+    ----------
+    path : Path
+        File that the block writes to.
+    size : int, optional
+        Bytes that the file needs, if known.
+
+    Raises
+    ------
+    StorageFullError
+        With the path, the bytes that are needed and free, and what to do.
+    """
     try:
         yield
     except OSError as error:

@@ -1,49 +1,71 @@
-"""Which objects of an HDF5 file are read: those that lie in it, decoded by HDF5's own filters.
+"""Decide which objects of an HDF5 file are safe to read.
 
-A link or a virtual dataset can name any file of the machine, and a filter that is
-not HDF5's own runs code from wherever the system looks for it.
+Only datasets whose values are in the file itself, compressed with HDF5's own
+filters, are read. A link or a virtual dataset can name any file on the machine,
+and a third-party filter runs code from a plugin folder.
 """
 
 from pathlib import Path
 
 import h5py
 
-_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
-# No filter packs bytes tighter than gzip does zeros, 1032 to 1.
+_ALLOWED_FILTERS = {
+    1: "gzip",
+    2: "shuffle",
+    3: "fletcher32",
+    5: "nbit",
+    6: "scaleoffset",
+    32000: "lzf",
+}
+# The best that any filter can do: gzip packs zeros 1032 to 1.
 _MAX_COMPRESSION_RATIO = 1100
 
 
 def rejection_reason(file: h5py.File, name: str, path: Path) -> str | None:
-    """Return why an object at the root of a file is not read; None where it is.
+    """Return the reason to reject an object at the root of a file, or None if it is safe to read.
 
-    Nothing but the file itself is opened for the answer.
+    No other file is opened to find out.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+    name : str
+        Name of the object, which must exist.
+    path : Path
+        Path of the file, whose size bounds what its datasets can hold.
+
+    Returns
+    -------
+    str or None
+        The end of a sentence that begins with the name of the object.
     """
     link = file.get(name, getlink=True)
     if isinstance(link, h5py.SoftLink):
         target = link.path.removeprefix("/")
-        inside = "/" not in target and target in file.keys()  # noqa: SIM118  follows no link
-        if not inside or not isinstance(file.get(target, getlink=True), h5py.HardLink):
-            return f"is a soft link to {link.path!r}, which does not lie at the root of this file"
+        is_local = "/" not in target and target in file.keys()  # noqa: SIM118  follows no link
+        if not is_local or not isinstance(file.get(target, getlink=True), h5py.HardLink):
+            return f"is a soft link to {link.path!r}, which is not at the root of this file"
     elif not isinstance(link, h5py.HardLink):
         return "is a link to another file"
     item = file[name]
-    return _of_dataset(item, path) if isinstance(item, h5py.Dataset) else None
+    return _dataset_rejection_reason(item, path) if isinstance(item, h5py.Dataset) else None
 
 
-def _of_dataset(dataset: h5py.Dataset, path: Path) -> str | None:
+def _dataset_rejection_reason(dataset: h5py.Dataset, path: Path) -> str | None:
     if dataset.is_virtual:
-        return "is a virtual dataset, whose values lie elsewhere"
+        return "is a virtual dataset, whose values are stored elsewhere"
     if dataset.external:
-        return "has its values in another file"
-    plan = dataset.id.get_create_plist()
-    for number in range(plan.get_nfilters()):
-        code = plan.get_filter(number)[0]
-        if code not in _FILTERS:
-            known = ", ".join(_FILTERS.values())
-            return f"was written with filter {code}, and only HDF5's own are read ({known})"
+        return "stores its values in another file"
+    creation = dataset.id.get_create_plist()
+    for index in range(creation.get_nfilters()):
+        code = creation.get_filter(index)[0]
+        if code not in _ALLOWED_FILTERS:
+            allowed = ", ".join(_ALLOWED_FILTERS.values())
+            return f"was written with filter {code}; the filters that are read are {allowed}"
     if dataset.dtype.hasobject:
-        return "holds text or objects of any length, not numbers"
-    size = path.stat().st_size
-    if dataset.nbytes > _MAX_COMPRESSION_RATIO * size:
-        return f"claims {dataset.nbytes:,} bytes in a file of {size:,}"
+        return "holds variable-length text or objects, not numbers"
+    file_bytes = path.stat().st_size
+    if dataset.nbytes > _MAX_COMPRESSION_RATIO * file_bytes:
+        return f"claims {dataset.nbytes:,} bytes in a file of {file_bytes:,}"
     return None

@@ -1,16 +1,34 @@
-"""The progress bar of long work."""
+"""The progress bar shown during long work."""
 
-from typing import Any
+from types import TracebackType
+from typing import Protocol, Self
 
 from tqdm.auto import tqdm
 
 
+class ProgressBar(Protocol):
+    """A progress bar, used as a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def update(self, n: int = 1) -> bool | None:
+        """Report `n` more units of work as done."""
+
+    def set_postfix(self, *, refresh: bool = True, **values: object) -> None:
+        """Show values behind the bar."""
+
+
 def progress_bar(
     total: int, description: str, *, unit: str = " stars", initial: int = 0, enabled: bool = True
-) -> Any:
-    """Return a bar to use as a context manager and to move on with ``update(n)``.
-
-    It is drawn on a terminal alone, and only if the work takes longer than a second.
+) -> ProgressBar:
+    """Return a progress bar that is drawn on terminals only, and only after one second.
 
     Parameters
     ----------
@@ -19,12 +37,18 @@ def progress_bar(
     description : str
         Text in front of the bar.
     unit : str
+        Text behind the count of finished work.
     initial : int
-        Work that was done before.
+        Work that was done by an earlier run.
     enabled : bool
-        False draws nothing.
+        False never draws the bar.
+
+    Examples
+    --------
+    >>> with progress_bar(8914, "verifying") as bar:
+    ...     _ = bar.update(64)
     """
-    return tqdm(
+    bar: ProgressBar = tqdm(
         total=total,
         initial=initial,
         desc=description,
@@ -32,3 +56,4 @@ def progress_bar(
         delay=1,
         disable=None if enabled else True,
     )
+    return bar

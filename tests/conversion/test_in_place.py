@@ -25,10 +25,11 @@ def test_a_store_in_place_is_the_sources_own_file(pair: Pair, tmp_path: Path) ->
     assert store.info()["pixel_counts"] == plain.info()["pixel_counts"]
     assert store.verify().tolist() == []
     for split in ("train", "val", "test"):
-        for other, here in zip(
-            SpectraDataset(plain, split), SpectraDataset(store, split), strict=True
-        ):
-            assert all(torch.equal(a, b) for a, b in zip(other, here, strict=True))
+        copied, linked = SpectraDataset(plain, split), SpectraDataset(store, split)
+        assert len(copied) == len(linked)
+        for index in range(len(copied)):
+            pairs = zip(copied[index], linked[index], strict=True)
+            assert all(torch.equal(a, b) for a, b in pairs)
     (pair.folder / "spectra.npy").unlink()
     assert len(SpectraDataset(tmp_path / "store", "train")) == 42
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import platform
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from galahstream.errors import LockedError
-from galahstream.system import lock
 from galahstream.system.lock import locked
 
 
@@ -19,7 +19,7 @@ def test_a_second_holder_is_refused_with_host_and_process_of_the_first(tmp_path:
             pass
 
 
-def test_a_lock_is_free_after_its_block_and_after_an_error(tmp_path: Path) -> None:
+def test_a_lock_is_released_after_its_block_and_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), locked(tmp_path / "lock", "store"):
         raise RuntimeError
     with locked(tmp_path / "lock", "store"):
@@ -39,7 +39,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "lock").read_text()) == [platform.node(), os.getpid()]
 
 
-def test_the_lock_of_another_host_is_taken_over_only_when_told_to(tmp_path: Path) -> None:
+def test_the_lock_of_another_host_is_taken_over_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(json.dumps(["elsewhere", 12]))
     with (
         pytest.raises(LockedError, match=r"process 12 on host elsewhere.*--take-over"),
@@ -51,13 +51,13 @@ def test_the_lock_of_another_host_is_taken_over_only_when_told_to(tmp_path: Path
 
 
 @pytest.mark.parametrize("alive", [True, False])
-def test_without_locks_of_the_file_system_the_process_id_tells(
+def test_without_file_system_locks_the_process_id_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
-        raise OSError(lock._NO_LOCKS[0], "no locks here")
+        raise OSError(errno.ENOLCK, "no locks here")
 
-    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     process = os.getppid() if alive else 2**22 + 1
     (tmp_path / "lock").write_text(json.dumps([platform.node(), process]))
     if alive:
@@ -68,7 +68,7 @@ def test_without_locks_of_the_file_system_the_process_id_tells(
             pass
 
 
-def test_a_half_written_lock_is_nobodys(tmp_path: Path) -> None:
+def test_a_half_written_lock_counts_as_released(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text('["elsewh')
     with locked(tmp_path / "lock", "store"):
         pass
