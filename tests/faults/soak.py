@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert
+from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -37,7 +37,6 @@ class Soak:
     """Sources, sound stores, and the scenes that are played with them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
         self.folder = folder
         self.generator = np.random.default_rng(seed)
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
@@ -75,8 +74,14 @@ class Soak:
 
             def work(jobs: int = jobs) -> None:
                 signal.alarm(60)
-                options = {"jobs": jobs, "overwrite": True, "progress": False, **KINDS[kind]}
-                convert(self.pair.folder, home / "store", **options).close()
+                options = ConvertOptions(
+                    jobs=jobs,
+                    overwrite=True,
+                    progress=False,
+                    block_bytes=4 * _PIXELS * _BLOCK_ROWS,
+                    **KINDS[kind],
+                )
+                convert_with(self.pair.folder, home / "store", options).close()
 
             point = int(self.generator.integers(1, _MOST_CALLS))
             ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))

@@ -83,7 +83,7 @@ def test_plain_numpy_and_h5py_read_the_stores(pair: Pair, tmp_path: Path) -> Non
 
 def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
     np.save(tmp_path / "spectra.npy", np.ones((3, 16384), dtype=np.float32))
-    store = convert(tmp_path, tmp_path / "store")
+    store = convert(tmp_path / "spectra.npy", tmp_path / "store")
     size = (store.path / "flux.npy").stat().st_size
     assert size == 4096 + 3 * 65536
     assert store.wavelength_is_nominal
@@ -154,7 +154,7 @@ def test_an_edited_manifest_is_refused(npy_store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"kind": "x"}', "[" * 100000])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(StoreFormatError, match="no manifest"):
+    with pytest.raises(StoreFormatError, match="not the manifest"):
         Manifest.from_json(text, "manifest.json")
 
 
