@@ -17,6 +17,7 @@ from galahstream.store.quantization import Quantized16
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import best_kernels
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
 from galahstream.stream.transforms import LogFlux
 
 BATCH = 32
@@ -41,7 +42,8 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     loaders = {}
     for kind, dataset in datasets.items():
         loaders[f"{kind}, 2 threads"] = SpectraLoader(dataset, BATCH, shuffle=True)
-    for workers, worker_type in ((0, "thread"), (1, "thread"), (2, "process")):
+    kinds: list[tuple[int, WorkerType]] = [(0, "thread"), (1, "thread"), (2, "process")]
+    for workers, worker_type in kinds:
         plural = "" if workers == 1 else "es" if worker_type == "process" else "s"
         loaders[f"npy float32, {workers} {worker_type}{plural}"] = SpectraLoader(
             plain, BATCH, shuffle=True, num_workers=workers, worker_type=worker_type
