@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, ratio, timed
 from benchmarks.stores import KINDS, store_of
 from galahstream.store import open_store
-from galahstream.store.quantization import Quantized16
+from galahstream.store.readers import RowSpan
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.kernels import best_kernels
+from galahstream.stream.kernels import best_backend, choose_kernel
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.options import WorkerType
-from galahstream.stream.transforms import LogFlux
 
 BATCH = 32
 _PUBLISHED, _MAPPED = "published way, all in memory", "mapped Dataset in a DataLoader"
@@ -42,8 +42,8 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     loaders = {}
     for kind, dataset in datasets.items():
         loaders[f"{kind}, 2 threads"] = SpectraLoader(dataset, BATCH, shuffle=True)
-    kinds: list[tuple[int, WorkerType]] = [(0, "thread"), (1, "thread"), (2, "process")]
-    for workers, worker_type in kinds:
+    pools: list[tuple[int, WorkerType]] = [(0, "thread"), (1, "thread"), (2, "process")]
+    for workers, worker_type in pools:
         plural = "" if workers == 1 else "es" if worker_type == "process" else "s"
         loaders[f"npy float32, {workers} {worker_type}{plural}"] = SpectraLoader(
             plain, BATCH, shuffle=True, num_workers=workers, worker_type=worker_type
@@ -76,7 +76,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
         "stars": len(plain),
         "pixels": plain.n_pixels,
         "rounds": rounds,
-        "kernels": best_kernels().name,
+        "kernels": best_backend().name,
     }
     name = "throughput" if times == 1 else f"throughput-{times}"
     title = f"Warm training epochs of {len(plain):,} stars"
@@ -89,20 +89,19 @@ def _epoch(loader: Iterable[Any], _: int) -> float:
 
 def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
     """Return spectra/s of the loader's kernel with nothing around it but its threads."""
-    flux, kernels, log = dataset.store.flux, best_kernels(), dataset.transform
-    assert isinstance(log, LogFlux)
+    flux = open_store(dataset.store.path, verify="open").flux
+    kernel = choose_kernel(flux.encoding, dataset.transform)
     order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+    def transform_span(out: NDArray[np.float32], span: RowSpan) -> None:
+        kernel(span.buffer, span.starts, out[span.positions])
 
     def work(first: int) -> None:
         outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]
         for place, rows in enumerate(batches[first::n_threads]):
             out = outputs[place % n_outputs][: len(rows)]
-            for _, flat, starts in flux.reader.pieces(rows):
-                if not isinstance(flux.encoding, Quantized16):
-                    kernels.log_rows(flat, starts, log, out)
-                else:
-                    kernels.log_codes(flat, starts, flux.encoding, log, out)
+            flux.read(rows, partial(transform_span, out))
 
     def all_threads() -> int:
         threads = [threading.Thread(target=work, args=(first,)) for first in range(n_threads)]
@@ -118,7 +117,7 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
 def _published(dataset: SpectraDataset) -> DataLoader[Any]:
     """Return what the published script does: everything read and logged before the first batch."""
     flux = np.log(np.maximum(dataset.store.flux[dataset.rows], 0.2))
-    labels = np.asarray(dataset._scores)
+    labels = np.asarray(dataset.scaled_targets)
     tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(labels))
     return DataLoader(tensors, BATCH, shuffle=True)
 
@@ -128,7 +127,7 @@ class _MappedDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __init__(self, dataset: SpectraDataset) -> None:
         self._flux = np.load(dataset.store.path / "flux.npy", mmap_mode="r")
-        self._labels = torch.from_numpy(dataset._scores)
+        self._labels = torch.from_numpy(dataset.scaled_targets)
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError
 from galahstream.mock.synthesis import synthesise
-from galahstream.sources.base import SkippedStar
+from galahstream.sources.base import Source
 from galahstream.survey.labels import KNOWN_LABELS
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 from galahstream.system.processes import safe_start_method
@@ -60,7 +59,7 @@ class MockStar:
         )
 
 
-class MockSource:
+class MockSource(Source):
     """The mock survey as a source of spectra.
 
     Parameters
@@ -75,30 +74,43 @@ class MockSource:
         Processes; None takes one a core.
     """
 
-    label_names = tuple(KNOWN_LABELS)
-    label_units = tuple(KNOWN_LABELS.values())
-    n_pixels = NOMINAL_PIXELS
-    wavelength: npt.NDArray[np.float64] | None = None
-    skipped: tuple[SkippedStar, ...] = ()
-    files: tuple[Path, ...] = ()
-
     def __init__(
         self, stars: int = 8914, seed: int = 42, frame: str = "observed", jobs: int | None = None
     ) -> None:
-        check_count("stars", stars, minimum=1)
-        check_count("seed", seed, minimum=0)
+        stars = check_count("stars", stars, minimum=1)
+        seed = check_count("seed", seed, minimum=0)
         check_count("jobs", jobs or 1, minimum=1)
         if frame not in FRAMES:
             msg = f"frame {frame!r} is not known; expected {' or '.join(FRAMES)}"
             raise OptionError(msg)
-        self.name = f"mock survey ({stars} stars, seed {seed})"
-        self.ids = np.arange(stars, dtype=np.int64)
+        self._name = f"mock survey ({stars} stars, seed {seed})"
+        self._stars = stars
         self._seed = seed
         self._frame = frame
         self._jobs = jobs or os.cpu_count() or 1
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self._stars
+
+    @property
+    def name(self) -> str:
+        """The number of stars and the seed."""
+        return self._name
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of the four cameras together."""
+        return NOMINAL_PIXELS
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The eight labels of the published set."""
+        return tuple(KNOWN_LABELS)
+
+    @property
+    def label_units(self) -> tuple[str, ...]:
+        """Their units."""
+        return tuple(KNOWN_LABELS.values())
 
     def read_labels(self) -> _FloatArray:
         """Return the eight labels of all stars, shape (N, 8)."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import GalahStreamError, LabelError, SourceFormatError, SourceShapeError
-from galahstream.sources.base import SkippedStar, as_float32
+from galahstream.sources.base import Source, as_float32
 from galahstream.sources.npy_file import NpyFile, check_flux_shape, check_label_shape
 from galahstream.survey.labels import KNOWN_LABELS, LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.system.hdf5_safety import rejection_reason
@@ -18,21 +18,38 @@ _FLUX_NAMES = ("spectra", "flux")
 _ID_NAMES = ("ids", "sobject_id")
 
 
-class _ArraySource:
+class _ArraySource(Source):
     """What both kinds share once flux, labels, ids and wavelength were found."""
 
-    skipped: tuple[SkippedStar, ...] = ()
-
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name = name
+        self._name = name
         self._shape = shape
-        self.n_pixels = shape[1]
-        self.wavelength: npt.NDArray[np.float64] | None = None
-        self.ids: npt.NDArray[np.int64] = np.arange(shape[0], dtype=np.int64)
+        self._wavelength: npt.NDArray[np.float64] | None = None
+        self._ids: npt.NDArray[np.int64] = np.arange(shape[0], dtype=np.int64)
         self._choices: tuple[LabelColumnChoice, ...] = ()
 
     def __len__(self) -> int:
         return self._shape[0]
+
+    @property
+    def name(self) -> str:
+        """The path of the spectra."""
+        return self._name
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of each spectrum, L."""
+        return self._shape[1]
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64] | None:
+        """Wavelengths in Å, shape (L,), if the source has a grid."""
+        return self._wavelength
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Star ids, shape (N,), int64; row numbers if the source has no ids."""
+        return self._ids
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -54,7 +71,7 @@ class _ArraySource:
         if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
             msg = f"{name}: id {ids.max()} does not fit a signed 64-bit number"
             raise SourceShapeError(msg)
-        self.ids = ids.astype(np.int64)
+        self._ids = ids.astype(np.int64)
 
 
 class NpyPairSource(_ArraySource):
@@ -86,7 +103,7 @@ class NpyPairSource(_ArraySource):
         if ids.exists():
             self._take_ids(NpyFile(ids).mapped(), str(ids))
         if wavelength.exists():
-            self.wavelength = NpyFile(wavelength).mapped()
+            self._wavelength = NpyFile(wavelength).mapped()
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the chosen columns, shape (N, K)."""
@@ -171,7 +188,7 @@ class Hdf5Source(_ArraySource):
         if id_name is not None:
             self._take_ids(datasets[id_name][:], f"{self._path}, dataset {id_name!r}")
         if "wavelength" in datasets:
-            self.wavelength = datasets["wavelength"][:]
+            self._wavelength = datasets["wavelength"][:]
         self._label_columns: tuple[str, ...] | None = None
         if "labels" in datasets:
             self._label_columns = self._columns_of(datasets["labels"], choice)

@@ -1,82 +1,177 @@
 """What every kind of input offers to the converter."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import SourceShapeError
+from galahstream.errors import LabelError, SourceShapeError
 
 
 @dataclass(frozen=True)
 class SkippedStar:
-    """A star that a source or a conversion leaves out, and why."""
+    """A star that a source or a conversion skipped, and why.
+
+    Attributes
+    ----------
+    star_id : int
+        The star's id.
+    reason : str
+        Why it was skipped, as text for people.
+    """
 
     star_id: int
     reason: str
 
 
-class Source(Protocol):
-    """A reader of spectra: N stars of L pixels, in one fixed order.
+class Source(ABC):
+    """A reader of spectra: N stars of L pixels each, in a fixed order.
 
-    A source reads in the process that made it and is used by one thread. Its
-    flux is read block by block, in order, and never held as a whole.
+    A subclass defines :attr:`name`, :attr:`n_pixels`, ``__len__`` and
+    :meth:`iter_blocks`; everything else has a default that fits a source without
+    labels, ids and a wavelength grid. Flux is read block by block and never held
+    completely. A source is used by one thread of the process that opened it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galahstream.sources.base import Source
+    >>> class Flat(Source):
+    ...     name, n_pixels = "three flat spectra", 4
+    ...
+    ...     def __len__(self):
+    ...         return 3
+    ...
+    ...     def iter_blocks(self, block_rows, first_row=0):
+    ...         for row in range(first_row, 3, block_rows):
+    ...             yield np.ones((min(block_rows, 3 - row), 4), dtype=np.float32)
+    >>> Flat().ids.tolist(), Flat().read_labels().shape
+    ([0, 1, 2], (3, 0))
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """What the source is called in messages: its path, or what it makes."""
+        """What messages call the source: its path, or a description."""
 
     @property
+    @abstractmethod
     def n_pixels(self) -> int:
-        """Pixels of each spectrum, L."""
+        """Number of pixels of each spectrum, L."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of stars, N."""
+
+    @abstractmethod
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the flux of the stars in order.
+
+        Parameters
+        ----------
+        block_rows : int
+            Largest number of rows of a block, at least 1.
+        first_row : int
+            The row to begin with, 0 to N.
+
+        Yields
+        ------
+        ndarray, shape (n, L), float32
+            C-ordered, with 1 <= n <= `block_rows`.
+
+        Raises
+        ------
+        GalahStreamError
+            If the flux cannot be read, or does not fit into float32.
+        """
 
     @property
     def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths in Å, shape (L,), or None where the source has none of its own."""
+        """Wavelengths in Å, shape (L,), or None if the source has no grid of its own."""
+        return None
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the K label columns; empty for a source without labels."""
+        return ()
 
     @property
     def label_units(self) -> tuple[str, ...]:
-        """Units of the K label columns, empty strings for none."""
+        """Units of the K label columns; an empty string for a label without a unit."""
+        return ("",) * len(self.label_names)
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
-        """Star ids, shape (N,); row numbers where the source has none."""
+        """Star ids, shape (N,), int64; row numbers if the source has no ids."""
+        return np.arange(len(self), dtype=np.int64)
 
     @property
     def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars that the source was told to leave out; they are no part of the N."""
-
-    def __len__(self) -> int:
-        """Return the number of stars, N."""
-
-    def read_labels(self) -> npt.NDArray[np.float64]:
-        """Return the labels, shape (N, K); NaN where a value is missing."""
+        """Stars that the source skipped; they are not among the N."""
+        return ()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the flux comes from, to tell whether they changed; none if made."""
+        """Files that the flux is read from, to tell whether they changed; empty if none."""
+        return ()
 
-    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the flux of the stars in order, as blocks of shape (n <= block_rows, L)."""
+    def read_labels(self) -> npt.NDArray[np.float64]:
+        """Return the labels, shape (N, K), float64; NaN where a value is missing."""
+        return np.empty((len(self), 0))
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return one column of the source in its own dtype, to group rows by.
+
+        Integers stay integers: float64 holds them exactly to 2**53 only, and ids of
+        stars and visits are larger.
+
+        Parameters
+        ----------
+        name : str
+            A label, or ``"ids"``.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+
+        Raises
+        ------
+        LabelError
+            If the source has no such column.
+        """
+        if name == "ids":
+            return self.ids
+        if name not in self.label_names:
+            msg = (
+                f"{self.name}: no column {name!r} to group by; expected 'ids' or one of "
+                f"{', '.join(self.label_names) or 'no labels'}"
+            )
+            raise LabelError(msg)
+        return self.read_labels()[:, self.label_names.index(name)]
 
 
 def as_float32(
     block: npt.NDArray[np.generic], name: str, first_row: int, first_pixel: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Return a block of flux as C-ordered float32 of this machine's byte order.
+    """Return a block of flux as C-ordered float32 in this machine's byte order.
+
+    Parameters
+    ----------
+    block : ndarray, shape (n, m)
+        Flux as the source holds it.
+    name : str
+        What messages call the source.
+    first_row, first_pixel : int
+        Position of the block in the source, for messages.
 
     Raises
     ------
     SourceShapeError
-        If a finite value is too large for float32, which would become infinite.
+        If a finite value is too large for float32 and would become infinite.
     """
     with np.errstate(over="ignore"):
         flux = np.ascontiguousarray(block, dtype=np.float32)

@@ -23,7 +23,7 @@ from galahstream.errors import (
     SourceFormatError,
     SourceMissingError,
 )
-from galahstream.sources.base import SkippedStar, as_float32
+from galahstream.sources.base import SkippedStar, Source, as_float32
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 
 # sobject_id (date, run, repeat, fibre), then the camera from 1 to 4.
@@ -37,7 +37,7 @@ def is_fits_folder(path: Path) -> bool:
     return path.is_dir() and any(_STAR_FILE.match(file.name) for file in path.iterdir())
 
 
-class FitsSource:
+class FitsSource(Source):
     """Stars of a folder of GALAH DR3 or DR4 files, in the order of their ids.
 
     Parameters
@@ -57,16 +57,11 @@ class FitsSource:
         If stars do not fit and are not to be skipped.
     """
 
-    label_names: tuple[str, ...] = ()
-    label_units: tuple[str, ...] = ()
-    n_pixels = NOMINAL_PIXELS
-    wavelength: npt.NDArray[np.float64] | None = None
-
     def __init__(self, folder: Path, on_bad: str = "raise") -> None:
         if on_bad not in ("raise", "skip"):
             msg = f"on_bad {on_bad!r} is not known; expected 'raise' or 'skip'"
             raise OptionError(msg)
-        self.name = str(folder)
+        self._name = str(folder)
         if not folder.is_dir():
             msg = f"{folder} is no folder; expected one with GALAH's FITS files"
             raise SourceMissingError(msg)
@@ -75,23 +70,39 @@ class FitsSource:
             msg = f"{folder}: no file is named <sobject_id><camera>.fits; check the folder"
             raise SourceFormatError(msg)
         reasons = {star: _misfit(files) for star, files in stars.items()}
-        self.skipped = tuple(SkippedStar(star, why) for star, why in reasons.items() if why)
-        if self.skipped and on_bad == "raise":
-            named = "; ".join(f"{star.star_id}: {star.reason}" for star in self.skipped)
+        self._skipped = tuple(SkippedStar(star, why) for star, why in reasons.items() if why)
+        if self._skipped and on_bad == "raise":
+            named = "; ".join(f"{star.star_id}: {star.reason}" for star in self._skipped)
             msg = f"{folder}: {named}; leave such stars out with on_bad='skip' (--on-bad skip)"
             raise BadSpectraError(msg)
         self._files = {star: files for star, files in stars.items() if not reasons[star]}
-        self.ids = np.array(list(self._files), dtype=np.int64)
+        self._ids = np.array(list(self._files), dtype=np.int64)
         if not self._files:
             msg = f"{folder}: none of its {len(stars)} stars has four cameras of 4,096 pixels"
             raise BadSpectraError(msg)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ids)
 
-    def read_labels(self) -> npt.NDArray[np.float64]:
-        """Return no columns, shape (N, 0)."""
-        return np.empty((len(self), 0))
+    @property
+    def name(self) -> str:
+        """The path of the folder."""
+        return self._name
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of the four cameras together."""
+        return NOMINAL_PIXELS
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """The sobject_id of each star, shape (N,), int64."""
+        return self._ids
+
+    @property
+    def skipped(self) -> tuple[SkippedStar, ...]:
+        """Stars with a camera of another number of pixels."""
+        return self._skipped
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ from galahstream.stream.workers.base import (
     BatchTensors,
     Indices,
     InlinePool,
+    ReadItems,
     WorkerPool,
 )
 from galahstream.stream.workers.buffers import BufferPool
@@ -39,6 +40,8 @@ class BatchStream:
     Parameters
     ----------
     dataset : SpectraDataset
+    read_items : callable
+        The method of the dataset that reads, as for :class:`BatchReader`.
     request_rows : int
         Rows of the largest request.
     options : StreamOptions
@@ -54,15 +57,16 @@ class BatchStream:
     def __init__(
         self,
         dataset: SpectraDataset,
+        read_items: ReadItems,
         request_rows: int,
         options: StreamOptions,
         batches_per_request: int = 1,
     ) -> None:
         self._options = options
         self._batches_per_request = batches_per_request
-        self._pool = _new_pool(
-            dataset, (request_rows, dataset.n_pixels), options, options.depth(batches_per_request)
-        )
+        reader = BatchReader(dataset, read_items, options.reader_budget)
+        shape = (request_rows, dataset.n_pixels)
+        self._pool = _new_pool(reader, shape, options, options.depth(batches_per_request))
 
     @property
     def is_alive(self) -> bool:
@@ -166,15 +170,12 @@ def sorted_in_spans(order: Indices, span: int) -> Indices:
 
 
 def _new_pool(
-    dataset: SpectraDataset,
-    shape: tuple[int, int],
-    options: StreamOptions,
-    depth: int,
+    reader: BatchReader, shape: tuple[int, int], options: StreamOptions, depth: int
 ) -> WorkerPool:
     if options.num_workers and options.worker_type == "process":
-        return ProcessWorkerPool(dataset, shape, depth, options)
+        return ProcessWorkerPool(reader, shape, depth, options)
     buffers = BufferPool(shape, partial(batch_memory, device=options.buffer_device))
-    read = partial(_read_into_buffer, BatchReader(dataset, options.memory_budget), buffers)
+    read = partial(_read_into_buffer, reader, buffers)
     if not options.num_workers:
         return InlinePool(read)
     return ThreadWorkerPool(read, options.num_workers, depth, options.timeout)

@@ -239,11 +239,12 @@ class SpectraLoader(DataLoader[Item]):
         rows = self.batch_size or getattr(self.batch_sampler, "batch_size", None) or 1
         rows = min(rows, max(len(self.dataset), 1))
         if not self._has_own_order:
-            return BatchStream(self.dataset, rows, options)
+            return BatchStream(self.dataset, self.dataset.read_batch, rows, options)
         n_batches = batches_per_request(self.dataset, rows, options)
         # A rank's last batch can have one row more than the others.
         request_rows = rows * n_batches + (self.world_size > 1)
-        return BatchStream(self.dataset, request_rows, options, n_batches)
+        read = self.dataset.read_valid_batch
+        return BatchStream(self.dataset, read, request_rows, options, n_batches)
 
     def _shard(self, order: np.ndarray[Any, np.dtype[np.int64]], rows_served: int) -> RankShard:
         return shard_epoch(
@@ -292,7 +293,7 @@ class SpectraLoader(DataLoader[Item]):
 def collate_without_copy(items: Sequence[Item]) -> Any:
     """Return the tensors that the items of a batch are views of, without a copy."""
     if isinstance(items, BatchItems):
-        return items.whole if len(items.whole) > 1 else items.whole[0]
+        return items.tensors if len(items.tensors) > 1 else items.tensors[0]
     return default_collate(list(items))
 
 

@@ -115,6 +115,13 @@ class StreamOptions:
         accelerator = torch.accelerator.current_accelerator() if self.pin_memory else None
         return self.device if accelerator is None else accelerator
 
+    @property
+    def reader_budget(self) -> int | None:
+        """The share of the memory budget that one process may have resident."""
+        if self.memory_budget is None or self.worker_type == "thread":
+            return self.memory_budget
+        return max(self.memory_budget // max(self.num_workers, 1), 1)
+
     def start_context(self) -> BaseContext:
         """Return the context that starts worker processes."""
         context = self.multiprocessing_context or safe_start_method()

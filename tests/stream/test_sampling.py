@@ -119,7 +119,7 @@ def test_numpy_numbers_are_accepted() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**200, 1.5, True, "7", None])
 def test_a_seed_that_cannot_be_stored_is_refused(seed: Any) -> None:
-    with pytest.raises(OptionError, match="seed .*expected an integer from 0 to"):
+    with pytest.raises(OptionError, match=r"seed .*expected an integer from 0 to"):
         EpochSampler(20, shuffle=True, seed=seed)
     assert EpochSampler(20, shuffle=True, seed=2**63 - 1).rows(2**40).tolist() != list(range(20))
 

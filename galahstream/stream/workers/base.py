@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from galahstream.errors import WorkerError
-from galahstream.store.readers import MappedFlux
 from galahstream.stream.dataset import SpectraDataset
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 FluxBuffer: TypeAlias = npt.NDArray[np.float32]
 BatchTensors: TypeAlias = tuple[torch.Tensor, ...]
 """Flux (n, L), and as far as the dataset gives them labels (n, K) and ids (n,)."""
+ReadItems: TypeAlias = Callable[[Indices, FluxBuffer], BatchTensors]
 
 NO_INDICES: Indices = np.empty(0, dtype=np.int64)
 
@@ -83,34 +83,35 @@ class BatchReader:
     Parameters
     ----------
     dataset : SpectraDataset
+    read_items : callable
+        The method of the dataset that reads: ``read_valid_batch`` for requests that prefetch
+        and hold valid indices, otherwise ``read_batch``, which checks and prefetches itself.
     memory_budget : int, optional
         Bytes of a mapped store to touch before its pages are released.
     """
 
-    def __init__(self, dataset: SpectraDataset, memory_budget: int | None = None) -> None:
-        self._dataset = dataset
+    def __init__(
+        self, dataset: SpectraDataset, read_items: ReadItems, memory_budget: int | None = None
+    ) -> None:
+        self.dataset = dataset
+        self._read_items = read_items
         self._memory_budget = memory_budget
         self._touched_bytes = 0
-
-    @property
-    def n_pixels(self) -> int:
-        """Pixels of each spectrum that is read."""
-        return self._dataset.n_pixels
 
     def read(self, request: BatchRequest, out: FluxBuffer) -> BatchTensors:
         """Return the tensors of a request; the flux is in `out` unless a transform allocates."""
         if len(request.prefetch):
-            self._dataset.prefetch(request.prefetch)
-        tensors = self._dataset.read_batch(request.indices, out)
+            self.dataset.prefetch(request.prefetch)
+        tensors = self._read_items(request.indices, out)
         if self._memory_budget is not None:
             self._release_pages(len(request.indices), self._memory_budget)
         return tensors
 
     def _release_pages(self, n_rows: int, budget: int) -> None:
-        flux = self._dataset.store.flux
+        flux = self.dataset.store.flux
         self._touched_bytes += n_rows * (flux.shape[1] * flux.dtype.itemsize + _FAULT_AROUND_BYTES)
-        if self._touched_bytes > budget and isinstance(flux.reader, MappedFlux):
-            flux.reader.release_pages()
+        if self._touched_bytes > budget:
+            self.dataset.store.release_pages()
             self._touched_bytes = 0
 
 

@@ -164,8 +164,8 @@ class ProcessWorkerPool:
 
     Parameters
     ----------
-    dataset : SpectraDataset
-        Sent to each process as its path and options.
+    reader : BatchReader
+        Sent to each process; its dataset goes there as its path and options.
     shape : (int, int)
         Rows and pixels of the largest request.
     depth : int
@@ -183,17 +183,15 @@ class ProcessWorkerPool:
     """
 
     def __init__(
-        self, dataset: SpectraDataset, shape: tuple[int, int], depth: int, options: StreamOptions
+        self, reader: BatchReader, shape: tuple[int, int], depth: int, options: StreamOptions
     ) -> None:
         context = options.start_context()
-        _check_processes_can_start(dataset, options, context)
+        _check_processes_can_start(reader.dataset, options, context)
         _check_memory(shape, depth, options.num_workers)
         self._depth = depth
         self._timeout = options.timeout
         self._arena = SharedBufferArena(shape)
         self._is_closed = False
-        budget = options.memory_budget
-        reader = BatchReader(dataset, budget and max(budget // options.num_workers, 1))
         init = options.worker_init_fn
         numbers = context.Value("i", 0) if init is not None else None
         self._executor = ProcessPoolExecutor(
@@ -295,7 +293,7 @@ class _Worker:
 
     def __init__(self, reader: BatchReader, path: str) -> None:
         self._reader = reader
-        self._n_pixels = reader.n_pixels
+        self._n_pixels = reader.dataset.n_pixels
         self._descriptor = os.open(path, os.O_RDWR)
         self._slots: dict[tuple[int, int], FluxBuffer] = {}
 

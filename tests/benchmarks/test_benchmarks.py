@@ -14,7 +14,7 @@ from benchmarks.protocol import Result, interleaved, ratio
 from benchmarks.report import as_text, publish, write_readme_table
 from tests.conftest import Pair
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def skip_where_files_live_in_memory(folder: Path) -> None:
