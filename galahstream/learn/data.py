@@ -11,7 +11,7 @@ from galahstream.errors import LabelError
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
 from galahstream.store import Store, open_store
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.dataset import SpectraDataset, Split
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
 
@@ -54,15 +54,16 @@ def open_datasets(store: Store | str | os.PathLike[str], options: TrainOptions) 
     if not options.labels or not opened.labels:
         msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
         raise LabelError(msg)
+    splits: tuple[Split, ...] = ("train", "val", "test")
     datasets = Datasets(
         *(
             SpectraDataset(
                 opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
             )
-            for split in Datasets._fields
+            for split in splits
         )
     )
-    for split, dataset in zip(Datasets._fields, datasets, strict=True):
+    for split, dataset in zip(splits, datasets, strict=True):
         if len(dataset) == 0:
             msg = (
                 f"{opened.path}: no star of {split!r} has all of the labels "

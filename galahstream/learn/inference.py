@@ -16,10 +16,9 @@ from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
-from galahstream.learn.run import Missing
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import Store, open_store
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.atomic import atomic_write
@@ -100,7 +99,7 @@ class Evaluation:
 def evaluate(
     model: TrainedModel,
     store: Store | str | os.PathLike[str],
-    split: str = "test",
+    split: Split = "test",
     *,
     missing: Missing = "raise",
     batch_size: int = 32,
@@ -154,7 +153,7 @@ def evaluate(
 def predict(
     model: TrainedModel,
     store: Store | str | os.PathLike[str],
-    split: str = "all",
+    split: Split = "all",
     *,
     batch_size: int = 32,
     num_workers: int = 2,
@@ -238,7 +237,7 @@ def _check_model(model: object) -> TrainedModel:
 def _open_dataset(
     recipe: Recipe,
     store: Store | str | os.PathLike[str],
-    split: str,
+    split: Split,
     labels: tuple[str, ...] | None,
     missing: Missing = "raise",
 ) -> SpectraDataset:

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from galahstream.errors import DestinationExistsError, OptionError, WavelengthError
+from galahstream.stream.dataset import Missing
 from galahstream.survey.wavelength import Window
 from galahstream.system.lock import locked
 from galahstream.validation import MAX_SEED, check_choice, check_count
-
-Missing: TypeAlias = Literal["raise", "drop"]
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from galahstream.learn.observers.pictures import PictureWriter
 from galahstream.learn.observers.tensorboard import EventWriter
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import TrainingResult
-from galahstream.learn.run import Missing, RunFolder, TrainOptions
+from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
 from galahstream.plots import figures
 from galahstream.store import Store
+from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
 from galahstream.stream.sampling import shuffle_quality
 from galahstream.survey.wavelength import Window
