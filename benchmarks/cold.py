@@ -10,6 +10,7 @@ from benchmarks.disk import evict, read_rows, read_sequentially
 from benchmarks.protocol import ROUNDS, Contenders, Result, interleaved, ratio, timed
 from benchmarks.stores import store_of
 from galahstream.store import open_store
+from galahstream.store.readers import Reading
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
@@ -45,7 +46,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     return Result(name, title, "spectra/s", figures, ratios, settings)
 
 
-def _loader(path: Path, reading: str, block: int | None, number: int) -> float:
+def _loader(path: Path, reading: Reading, block: int | None, number: int) -> float:
     evict(path / "flux.npy")
     with open_store(path, reading=reading) as store:
         loader = SpectraLoader(

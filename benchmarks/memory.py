@@ -25,6 +25,7 @@ from benchmarks.protocol import ROUNDS, Contenders, Result, interleaved, ratio
 from benchmarks.stores import store_of
 from galahstream.store import open_store
 from galahstream.store.readahead import advise
+from galahstream.store.readers import Reading
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
@@ -72,7 +73,7 @@ def run(
 
 
 def _loader(
-    path: Path, budget: int, seconds: float, reading: str, block: int | None, number: int
+    path: Path, budget: int, seconds: float, reading: Reading, block: int | None, number: int
 ) -> float:
     flux = path / "flux.npy"
     evict(flux)

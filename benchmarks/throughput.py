@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.plain import mapped_loader, published_script
 from benchmarks.protocol import (
@@ -21,11 +22,10 @@ from benchmarks.protocol import (
 )
 from benchmarks.stores import KINDS, store_of
 from galahstream.store import open_store
-from galahstream.store.quantization import Quantized16
+from galahstream.store.readers import RowSpan
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.kernels import best_kernels
+from galahstream.stream.kernels import best_backend, choose_kernel
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.transforms import LogFlux
 
 BATCH = 32
 BEST, SIXTEEN_BIT = "npy float32, 2 threads", "npy uint16, 2 threads"
@@ -67,7 +67,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
         "stars": len(plain),
         "pixels": plain.n_pixels,
         "rounds": rounds,
-        "kernels": best_kernels().name,
+        "kernels": best_backend().name,
     }
     name = "throughput" if times == 1 else f"throughput-{times}"
     title = f"Warm training epochs of {len(plain):,} stars"
@@ -117,20 +117,19 @@ def _epoch(loader: Iterable[Any], _: int) -> float:
 
 def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
     """Return spectra/s of the loader's kernel with nothing around it but its threads."""
-    flux, kernels, log = dataset.store.flux, best_kernels(), dataset.transform
-    assert isinstance(log, LogFlux)
+    flux = open_store(dataset.store.path, verify="open").flux
+    kernel = choose_kernel(flux.encoding, dataset.transform)
     order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+    def transform_span(out: NDArray[np.float32], span: RowSpan) -> None:
+        kernel(span.buffer, span.starts, out[span.positions])
 
     def work(first: int) -> None:
         outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]
         for place, rows in enumerate(batches[first::n_threads]):
             out = outputs[place % n_outputs][: len(rows)]
-            for _, flat, starts in flux.reader.pieces(rows):
-                if not isinstance(flux.encoding, Quantized16):
-                    kernels.log_rows(flat, starts, log, out)
-                else:
-                    kernels.log_codes(flat, starts, flux.encoding, log, out)
+            flux.read(rows, partial(transform_span, out))
 
     def all_threads() -> int:
         threads = [threading.Thread(target=work, args=(first,)) for first in range(n_threads)]

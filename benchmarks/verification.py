@@ -7,7 +7,8 @@ from benchmarks.disk import evict
 from benchmarks.protocol import MIN_SECONDS, ROUNDS, Contenders, Result, interleaved, ratio, timed
 from benchmarks.stores import store_of
 from benchmarks.throughput import BATCH, bare_kernel
-from galahstream.store import open_store
+from galahstream.store import Store, open_store
+from galahstream.store.store import Verification
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
@@ -50,16 +51,18 @@ def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
 def _epoch(loader: SpectraLoader, is_first: bool, _: int) -> float:
     dataset = loader.dataset
     assert isinstance(dataset, SpectraDataset)
+    store = dataset.store
+    assert isinstance(store, Store)
 
     def epoch() -> int:
         if is_first:
-            dataset.store.flux.checked = VerifiedRows(len(dataset.store))
+            store.flux.verified = VerifiedRows(len(store))
         return sum(len(batch[0]) for batch in loader)
 
     return timed(epoch, MIN_SECONDS)
 
 
-def _cold(path: Path, verify: str, number: int) -> float:
+def _cold(path: Path, verify: Verification, number: int) -> float:
     evict(path / "flux.npy")
     with open_store(path, verify=verify) as store:
         loader = SpectraLoader(SpectraDataset(store), BATCH, shuffle=True, seed=number)

@@ -15,7 +15,7 @@ from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import Recipe
 from galahstream.store import Store, open_store
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.atomic import atomic_write
@@ -70,9 +70,9 @@ class Evaluation:
 def evaluate(
     model: SpectraCNN,
     store: Store | str | os.PathLike[str],
-    split: str = "test",
+    split: Split = "test",
     *,
-    missing: str = "raise",
+    missing: Missing = "raise",
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
@@ -105,7 +105,7 @@ def evaluate(
 def predict(
     model: SpectraCNN,
     store: Store | str | os.PathLike[str],
-    split: str = "all",
+    split: Split = "all",
     *,
     batch_size: int = 32,
     num_workers: int = 2,
@@ -128,9 +128,9 @@ def predict(
 def model_dataset(
     recipe: Recipe,
     store: Store | str | os.PathLike[str],
-    split: str,
+    split: Split,
     labels: tuple[str, ...] | None,
-    missing: str = "raise",
+    missing: Missing = "raise",
 ) -> SpectraDataset:
     """Return a dataset prepared as the model's training data were, after checking that it fits."""
     opened = store if isinstance(store, Store) else open_store(store)

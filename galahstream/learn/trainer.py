@@ -31,7 +31,7 @@ from galahstream.learn.trained_model import save_model
 from galahstream.plots.figures import has_matplotlib
 from galahstream.plots.training import plot_losses, plot_predictions
 from galahstream.store import Store, open_store
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.dataset import Missing, SpectraDataset
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.sampling import shuffle_quality
@@ -78,7 +78,7 @@ def train(
     device: str = "auto",
     labels: Sequence[str] = ("teff", "logg", "fe_h"),
     window: Window = None,
-    missing: str = "raise",
+    missing: Missing = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
     resume: bool = False,
@@ -236,7 +236,7 @@ def _folder_of_run(folder: Path, resume: bool) -> Path:
 
 
 def _datasets(
-    store: Store, labels: tuple[str, ...], window: Window, missing: str
+    store: Store, labels: tuple[str, ...], window: Window, missing: Missing
 ) -> dict[str, SpectraDataset]:
     if not labels or not store.labels:
         msg = f"{store.path}: nothing to learn; training needs a store with labels"
