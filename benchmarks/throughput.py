@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from benchmarks.plain import mapped_loader, published_script
 from benchmarks.protocol import (
@@ -122,7 +122,7 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
     order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
 
-    def transform_span(out: NDArray[np.float32], span: RowSpan) -> None:
+    def transform_span(out: npt.NDArray[np.float32], span: RowSpan) -> None:
         kernel(span.buffer, span.starts, out[span.positions])
 
     def work(first: int) -> None:

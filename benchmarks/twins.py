@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.protocol import Contenders, Result, interleaved
 from benchmarks.stores import store_of
-from galahstream.learn.trainer import train
+from galahstream.learn.train import train
 
 _KINDS = ("npy float32", "npy uint16")
 
