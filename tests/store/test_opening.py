@@ -100,7 +100,7 @@ def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 def test_too_many_open_files_are_named(npy_store: Store, format: str) -> None:
     folder = npy_store.path.parent
-    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path  # type: ignore[arg-type]
+    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path
     _ = open_store(path).flux[0]  # modules are loaded
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []

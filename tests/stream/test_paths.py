@@ -1,4 +1,4 @@
-"""Whatever way a batch takes, it is the same batch, bit for bit."""
+"""Batches are the same bit for bit, whatever the format, reader, kernel and workers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +11,7 @@ import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.store import open_store
+from galahstream.store.readers import Reading
 from galahstream.stream import dataset as dataset_module
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import (
@@ -20,6 +21,7 @@ from galahstream.stream.kernels import (
     numpy_backend,
 )
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.transforms import LogFlux
 from tests.conftest import Pair, make_pair
 
 STORES: dict[str, dict[str, Any]] = {
@@ -42,6 +44,10 @@ def batches(loader: SpectraLoader) -> list[tuple[torch.Tensor, ...]]:
         return [batch for _ in range(2) for batch in loader]
 
 
+def readings_of(options: dict[str, Any]) -> tuple[Reading, ...]:
+    return ("auto",) if "compression" in options else ("mapped", "pread")
+
+
 def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> None:
     assert len(found) == len(wanted)
     for batch, other in zip(found, wanted, strict=True):
@@ -61,7 +67,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
     wanted: list[Any] = []
     for name, options in STORES.items():
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path
-        for reading in ("auto",) if "compression" in options else ("mapped", "pread"):
+        for reading in readings_of(options):
             for workers, worker_type in WORKERS[:3]:
                 dataset = SpectraDataset(open_store(path, reading=reading), return_ids=True)
                 found = batches(
@@ -98,10 +104,10 @@ def test_windows_and_plain_flux_too(
 ) -> None:
     grid = np.arange(64) + 5000.0
     store = convert(survey.folder, tmp_path / "a", dtype=dtype, wavelength=grid)
-    whole = SpectraDataset(store, transform=options.get("transform", dataset_module.LogFlux()))
+    whole = SpectraDataset(store, transform=options.get("transform", LogFlux()))
     pixels = slice(10, 30) if "window" in options else slice(None)
     wanted = torch.stack([x for x, _ in whole])[:, pixels]
-    for reading in ("mapped", "pread"):
+    for reading in readings_of({}):
         dataset = SpectraDataset(open_store(store.path, reading=reading), **options)
         found = torch.cat(
             [x for x, _ in batches(SpectraLoader(dataset, 9))[: -(-len(dataset) // 9)]]
@@ -139,7 +145,7 @@ def test_memory_of_batches_is_used_again(survey: Pair, tmp_path: Path) -> None:
 
 def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
     path = convert(survey.folder, tmp_path / "a").path
-    for reading in ("mapped", "pread"):
+    for reading in readings_of({}):
         dataset = SpectraDataset(open_store(path, reading=reading))
         free, bound = (
             batches(SpectraLoader(dataset, 8, shuffle=True, memory_budget=budget))
@@ -150,7 +156,7 @@ def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
 def test_one_dataset_is_read_by_many_threads_at_once(
-    survey: Pair, tmp_path: Path, reading: str
+    survey: Pair, tmp_path: Path, reading: Reading
 ) -> None:
     path = convert(survey.folder, tmp_path / "a").path
     dataset = SpectraDataset(open_store(path, reading=reading))
