@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -57,10 +58,14 @@ class Predictions:
             atomic_write(Path(path)) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.writer(file)
-            writer.writerow(["id", *self.names])
-            for star, labels in zip(self.ids, self.labels, strict=True):
-                writer.writerow([int(star), *(f"{value:.6g}" for value in labels)])
+            self.write_rows(file)
+
+    def write_rows(self, file: TextIO) -> None:
+        """Write the table of :meth:`write_csv` to an open text file."""
+        writer = csv.writer(file)
+        writer.writerow(["id", *self.names])
+        for star, labels in zip(self.ids, self.labels, strict=True):
+            writer.writerow([int(star), *(f"{value:.6g}" for value in labels)])
 
 
 @dataclass(frozen=True)

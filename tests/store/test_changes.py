@@ -12,6 +12,7 @@ from galahstream.store import Store, open_store
 from galahstream.store.readers import Reading
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
 
 
 def flux_file(store: Store) -> Path:
@@ -66,7 +67,7 @@ def test_every_change_is_an_error_at_the_next_batch(
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_a_loader_ends_its_epoch_at_that_batch(
-    npy_store: Store, reading: Reading, worker_type: str
+    npy_store: Store, reading: Reading, worker_type: WorkerType
 ) -> None:
     dataset = SpectraDataset(open_store(npy_store.path, reading=reading), transform=np.nan_to_num)
     with SpectraLoader(dataset, 2, worker_type=worker_type) as loader:

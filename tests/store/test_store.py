@@ -15,6 +15,7 @@ import galahstream as gs
 from galahstream.conversion.convert import convert
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store import Store, open_store
+from galahstream.store.layout import FormatName
 from galahstream.store.manifest import Manifest
 from tests.conftest import Pair
 
@@ -30,14 +31,14 @@ def test_plain_numpy_and_h5py_read_the_stores(pair: Pair, tmp_path: Path) -> Non
 
 def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
     np.save(tmp_path / "spectra.npy", np.ones((3, 16384), dtype=np.float32))
-    store = convert(tmp_path, tmp_path / "store")
+    store = convert(tmp_path / "spectra.npy", tmp_path / "store")
     size = (store.path / "flux.npy").stat().st_size
     assert size == 4096 + 3 * 65536
     assert store.wavelength_is_nominal
 
 
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
-def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: str) -> None:
+def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: FormatName) -> None:
     first = convert(pair.folder, tmp_path / "a", format=format).path
     time.sleep(1.1)  # a time written anywhere has changed by then
     second = convert(pair.folder, tmp_path / "b", format=format).path
@@ -101,7 +102,7 @@ def test_an_edited_manifest_is_refused(npy_store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"kind": "x"}', "[" * 100000])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(StoreFormatError, match="no manifest"):
+    with pytest.raises(StoreFormatError, match="not the manifest"):
         Manifest.from_json(text, "manifest.json")
 
 

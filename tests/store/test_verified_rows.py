@@ -3,7 +3,7 @@
 import multiprocessing
 import pickle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from galahstream.errors import DamagedRowError, OptionError
 from galahstream.store import Store, open_store
 from galahstream.store.readers import Reading
 from galahstream.store.verified_rows import VerifiedRows
+from galahstream.stream.options import WorkerType
 from galahstream.system.digest import row_digests
 from tests.conftest import Pair
 
@@ -59,9 +60,7 @@ def test_opened_with_verify_open_no_row_is_verified(damaged: Path) -> None:
 
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_a_damaged_row_never_reaches_a_batch(
-    damaged: Path, worker_type: Literal["thread", "process"]
-) -> None:
+def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: WorkerType) -> None:
     # With a transform of one's own, each batch is read by itself.
     dataset = gs.SpectraDataset(damaged, transform=np.nan_to_num, return_ids=True)
     seen: list[int] = []

@@ -11,6 +11,7 @@ import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.store import open_store
+from galahstream.store.layout import Dtype
 from galahstream.store.readers import Reading
 from galahstream.stream import dataset as dataset_module
 from galahstream.stream.dataset import SpectraDataset
@@ -21,6 +22,7 @@ from galahstream.stream.kernels import (
     numpy_backend,
 )
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
 from galahstream.stream.transforms import LogFlux
 from tests.conftest import Pair, make_pair
 
@@ -31,7 +33,12 @@ STORES: dict[str, dict[str, Any]] = {
     "hdf5-gzip": {"format": "hdf5", "chunk_rows": 7, "compression": "gzip"},
     "hdf5-lzf": {"format": "hdf5", "compression": "lzf"},
 }
-WORKERS = [(0, "thread"), (1, "thread"), (3, "thread"), (2, "process")]
+WORKERS: list[tuple[int, WorkerType]] = [
+    (0, "thread"),
+    (1, "thread"),
+    (3, "thread"),
+    (2, "process"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,7 @@ def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> Non
 def test_stores_and_ways_of_reading_give_identical_batches(
     survey: Pair,
     tmp_path: Path,
-    dtype: str,
+    dtype: Dtype,
     backend: KernelBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,7 +89,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("name", ["npy", "hdf5-chunks", "hdf5-gzip"])
 def test_processes_give_the_batches_of_threads(
-    survey: Pair, tmp_path: Path, name: str, dtype: str
+    survey: Pair, tmp_path: Path, name: str, dtype: Dtype
 ) -> None:
     path = convert(survey.folder, tmp_path / name, dtype=dtype, **STORES[name]).path
     found = [
@@ -92,7 +99,7 @@ def test_processes_give_the_batches_of_threads(
                 worker_type=worker_type,
             )
         )
-        for workers, worker_type in ((0, "thread"), (2, "process"))
+        for workers, worker_type in (WORKERS[0], WORKERS[-1])
     ]  # fmt: skip
     check_equal(*found)
 
@@ -100,7 +107,7 @@ def test_processes_give_the_batches_of_threads(
 @pytest.mark.parametrize("options", [{"window": (5010, 5029)}, {"transform": None}])
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 def test_windows_and_plain_flux_too(
-    survey: Pair, tmp_path: Path, dtype: str, options: dict[str, Any]
+    survey: Pair, tmp_path: Path, dtype: Dtype, options: dict[str, Any]
 ) -> None:
     grid = np.arange(64) + 5000.0
     store = convert(survey.folder, tmp_path / "a", dtype=dtype, wavelength=grid)
