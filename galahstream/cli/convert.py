@@ -146,5 +146,5 @@ def run(options: argparse.Namespace) -> CommandResult:
         take_over=options.take_over,
         overwrite=options.overwrite,
     ) as store:
-        info = store.info()
-    return CommandResult("\n".join(store_lines(info)), info)
+        info = store.describe()
+    return CommandResult("\n".join(store_lines(info)), info.as_dict())

@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> CommandResult:
     from galahstream.store import open_store
 
     with open_store(options.store) as store:
-        info = store.info()
-    return CommandResult("\n".join(store_lines(info)), info)
+        info = store.describe()
+    return CommandResult("\n".join(store_lines(info)), info.as_dict())

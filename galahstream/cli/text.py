@@ -1,53 +1,54 @@
 """Lines for people from what the library returns."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from galahstream.learn.metrics import LabelMetrics
+    from galahstream.store.info import StoreInfo
+    from galahstream.store.manifest import LabelColumn
 
 
-def store_lines(info: Mapping[str, Any]) -> list[str]:
+def store_lines(info: "StoreInfo") -> list[str]:
     """Return the description of a store, one fact per line."""
-    grid = info["wavelength_range"]
+    grid, quantization = info.wavelength_range, info.quantization
     covered = "" if grid is None else f", {grid[0]:.2f} to {grid[1]:.2f} Å"
-    split = ", ".join(f"{name} {count:,}" for name, count in info["split"].items())
-    pixel_counts = ", ".join(f"{count:,} {name}" for name, count in info["pixel_counts"].items())
+    split = ", ".join(f"{name} {count:,}" for name, count in info.split)
+    pixel_counts = ", ".join(f"{count:,} {name}" for name, count in vars(info.pixel_counts).items())
     lines = [
-        f"{info['path']}: {info['stars']:,} stars of {info['pixels']:,} pixels, {info['format']} "
-        f"{info['dtype']}, {info['bytes'] / 1e6:,.1f} MB",
-        f"read        {info['reading']}: {info['reading_because']}",
-        f"wavelength  {info['wavelength']}{covered}",
-        f"split       {split} (seed {info['split_seed']})",
+        f"{info.path}: {info.stars:,} stars of {info.pixels:,} pixels, {info.format} "
+        f"{info.dtype}, {info.bytes / 1e6:,.1f} MB",
+        f"read        {info.access}: {info.access_reason}",
+        f"wavelength  {info.wavelength}{covered}",
+        f"split       {split} (seed {info.split_seed})",
         f"odd pixels  {pixel_counts}",
     ]
-    quantization = info["quantization"]
     if quantization is not None:
         lines.append(
-            f"16-bit code flux = {quantization['bzero']:g} + {quantization['bscale']:g} x code, "
-            f"off by at most {quantization['largest_error']:.2g}; "
-            f"{quantization['clipped']:,} pixels clipped"
+            f"16 bits     flux = {quantization.bzero:g} + {quantization.bscale:g} x stored value, "
+            f"off by at most {quantization.largest_error:.2g}; "
+            f"{quantization.clipped:,} pixels clipped"
         )
-    if info["row_order"] == "source":
+    if info.row_order == "source":
         lines.append("rows        in the source's order: flux.npy is the source's own file")
-    if not info["labels"]:
+    if not info.labels:
         lines.append("labels      none: usable for prediction, not for training")
-    lines += [_label_statistics(name, column) for name, column in info["labels"].items()]
-    lines += [f"skipped     star {star}: {reason}" for star, reason in info["skipped"]]
-    if info["skipped"]:
-        lines.append(f"skipped     {len(info['skipped']):,} stars in all")
+    lines += [_label_statistics(column) for column in info.labels]
+    lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
+    if info.skipped:
+        lines.append(f"skipped     {len(info.skipped):,} stars in all")
     return lines
 
 
-def _label_statistics(name: str, column: Mapping[str, Any]) -> str:
+def _label_statistics(column: "LabelColumn") -> str:
     values = (
         "no values"
-        if column["mean"] is None
-        else f"{column['minimum']:.4g} to {column['maximum']:.4g}, mean {column['mean']:.4g} "
-        f"± {column['std']:.3g}"
+        if column.mean is None
+        else f"{column.minimum:.4g} to {column.maximum:.4g}, mean {column.mean:.4g} "
+        f"± {column.std:.3g}"
     )
-    missing = f", {column['missing']:,} missing" if column["missing"] else ""
-    return f"  {name:<9} {values} {column['unit']}{missing}".rstrip()
+    missing = f", {column.missing:,} missing" if column.missing else ""
+    return f"  {column.name:<9} {values} {column.unit}{missing}".rstrip()
 
 
 def label_lines(labels: Sequence["LabelMetrics"]) -> list[str]:

@@ -1,7 +1,6 @@
 """``galahstream train``: train the network on a store."""
 
 import argparse
-import json
 from pathlib import Path
 
 from galahstream.cli.command import CommandResult, Commands, add_command, names, window
@@ -75,7 +74,7 @@ def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> CommandResult:
     """Train, and report the errors on the test stars."""
-    from galahstream.learn.trainer import train
+    from galahstream.learn.train import train
 
     result = train(
         options.store,
@@ -101,5 +100,4 @@ def run(options: argparse.Namespace) -> CommandResult:
         f"model, history.csv, metrics.json and pictures are in {result.out}",
         f"tensorboard --logdir {result.out}",
     ]
-    metrics = json.loads((result.out / "metrics.json").read_text())
-    return CommandResult("\n".join(lines), {**metrics, "out": str(result.out)})
+    return CommandResult("\n".join(lines), {**result.as_dict(), "out": str(result.out)})

@@ -33,7 +33,7 @@ def _verify(path: Path) -> CommandResult:
 
     with open_store(path) as store:
         damaged = [
-            {"row": row, "id": int(store.ids[row]), "place": store.flux.reader.where(row)}
+            {"row": row, "id": int(store.ids[row]), "place": store.locate(row)}
             for row in store.verify(progress=True).tolist()
         ]
         n_stars = len(store)

@@ -117,7 +117,7 @@ def _blocks(
             rows = np.arange(start, min(start + block_rows, len(store)))
             is_intact = np.array([row not in restored for row in rows.tolist()])
             stored = np.empty((len(rows), store.n_pixels), dtype=store.flux.dtype)
-            stored[is_intact] = store.flux.stored(rows[is_intact])
+            stored[is_intact] = store.flux.read_stored(rows[is_intact])
             for index in np.flatnonzero(~is_intact):
                 stored[index] = restored[int(rows[index])]
             yield start, stored

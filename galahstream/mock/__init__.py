@@ -1,1 +1,1 @@
-"""A simulated survey, which is a source of spectra like any other."""
+"""A simulated survey: stars, their spectra from physics, and the atomic data behind them."""

@@ -1,15 +1,16 @@
-"""Spectra from physics: one line-forming layer in equilibrium, thousands of real lines.
+"""Synthetic spectra from physics: one line-forming layer in equilibrium, thousands of real lines.
 
-Excitation and ionisation follow Boltzmann and Saha, the continuum is absorbed
-by H⁻, lines have Voigt profiles whose damping grows with the gas pressure, and
-they saturate as in an atmosphere of the Milne-Eddington kind. Enough for lines to
-answer to temperature, gravity and metallicity as in stars; no model atmosphere.
-Unless another source is named, formulas are those of Gray (2005), The
-Observation and Analysis of Stellar Photospheres, 3rd edition; cgs units.
+Excitation and ionisation follow Boltzmann and Saha, H⁻ absorbs the continuum, lines
+have Voigt profiles whose damping grows with the gas pressure, and they saturate as
+in an atmosphere of the Milne-Eddington kind. Lines therefore respond to
+temperature, gravity and metallicity as they do in stars; this is not a model atmosphere.
+Formulas are those of Gray (2005), The Observation and Analysis of Stellar
+Photospheres, 3rd edition, unless another source is named. Units are cgs.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +23,32 @@ _FloatArray = npt.NDArray[np.float64]
 RESOLVING_POWER = 28_000
 SPEED_OF_LIGHT = 299_792.458  # km/s
 _BOLTZMANN, _ATOMIC_MASS = 1.380649e-16, 1.66054e-24
-_STEP = 1.2  # km/s from point to point of the synthesis, an eighth of the instrument's width
-_MARGIN = 14.0  # Å beyond the nominal cameras: zero point, velocity and line wings
+_STEP = 1.2  # km/s between points of the synthesis, an eighth of the instrument's width
+_MARGIN = 14.0  # Å beyond the nominal cameras, for zero points, velocities and line wings
 _MICROTURBULENCE = 1.2  # km/s
 _MACROTURBULENCE = 3.0  # km/s, one standard deviation; rotation included
-_DEPTH = 0.86  # of a fully saturated line: what the source function leaves at the surface
-# A weak line takes out of the flux this share of its opacity over the continuum's: what the
-# gradient of the source function leaves. Chosen so that well-known lines of the Sun have their
-# equivalent widths (17 lines of eleven elements: 0.7 to 1.7 of the measured ones, median 1.1).
-_WEAK_LINE_SHARE = 0.38
-_WEAKEST = 2e-4  # lines with less opacity than this share of the continuum are left out
+_DEPTH = 0.86  # depth of a fully saturated line, set by the source function at the surface
+# Depth of a weak line over its opacity relative to the continuum, set by the gradient of the
+# source function. Chosen so that well-known lines of the Sun have their equivalent widths (17
+# lines of eleven elements: 0.7 to 1.7 times the measured ones, median 1.1).
+_WEAK_LINE_DEPTH = 0.38
+_MIN_OPACITY = 2e-4  # weaker lines, relative to the continuum, are skipped
 _HALF_WIDTHS = (10, 40, 200)  # points on each side of weak, medium and strong lines
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The layer where lines form: temperature (K), electron pressure and hydrogen density (cgs)."""
+    """The layer in which lines form.
+
+    Attributes
+    ----------
+    temperature : float
+        K.
+    electron_pressure : float
+        dyn cm⁻².
+    hydrogen_density : float
+        Hydrogen atoms per cm³.
+    """
 
     temperature: float
     electron_pressure: float
@@ -45,11 +56,16 @@ class Layer:
 
 
 def line_forming_layer(teff: float, logg: float, fe_h: float) -> Layer:
-    """Return the layer at a continuum optical depth of 0.2 of a star.
+    """Return the layer of a star at a continuum optical depth of 0.2.
 
-    Gas pressure follows from hydrostatic balance with the H⁻ opacity, electrons
-    from the ionisation of hydrogen and the metals; both are found together by
-    bisection in the electron pressure.
+    The gas pressure follows from hydrostatic balance with the H⁻ opacity, the
+    number of electrons from the ionisation of hydrogen and the metals. Bisection
+    in the electron pressure satisfies both.
+
+    Parameters
+    ----------
+    teff, logg, fe_h : float
+        Effective temperature (K), log of the surface gravity (dex, cgs), metallicity (dex).
     """
     # A grey atmosphere has T^4 = 3/4 Teff^4 (tau + 2/3): 0.90 Teff at 0.2.
     temperature = 0.90 * teff
@@ -69,27 +85,39 @@ def line_forming_layer(teff: float, logg: float, fe_h: float) -> Layer:
 
 
 def _hydrogen_density(temperature: float, electron_pressure: float, logg: float) -> float:
-    # dP/dtau = g / kappa, and kappa per gram is that of H- over 1.4 u a hydrogen atom.
+    # dP/dtau = g / kappa, and kappa per gram is that of H⁻ over 1.4 u per hydrogen atom.
     opacity = float(h_minus_opacity(np.array(5000.0), temperature, electron_pressure))
     gas_pressure = 0.2 * 10**logg * 1.4 * _ATOMIC_MASS / opacity
     return gas_pressure / (1.1 * _BOLTZMANN * temperature)
 
 
 def _electrons_per_hydrogen(temperature: float, electron_pressure: float, fe_h: float) -> float:
-    electrons = float(ionised_share(13.598, 0.5, temperature, electron_pressure))
-    for _, abundance, energy, atom, ion in ELEMENTS.values():
-        share = float(ionised_share(energy, ion / atom, temperature, electron_pressure))
-        electrons += 10 ** (abundance - 12 + fe_h) * share
+    electrons = float(ionised_fraction(13.598, 0.5, temperature, electron_pressure))
+    for element in ELEMENTS.values():
+        ratio = element.ion_partition / element.atom_partition
+        energy = element.ionisation_energy
+        fraction = float(ionised_fraction(energy, ratio, temperature, electron_pressure))
+        electrons += 10 ** (element.abundance - 12 + fe_h) * fraction
     return electrons
 
 
-def ionised_share(
+def ionised_fraction(
     energy: float | _FloatArray,
     partition_ratio: float | _FloatArray,
     temperature: float,
     electron_pressure: float,
 ) -> _FloatArray:
-    """Return the ionised share of an element by Saha's equation; energies in eV."""
+    """Return the ionised fraction of an element by Saha's equation.
+
+    Parameters
+    ----------
+    energy : float or ndarray
+        Ionisation energy, eV.
+    partition_ratio : float or ndarray
+        Partition function of the ion over that of the atom.
+    temperature, electron_pressure : float
+        K and dyn cm⁻².
+    """
     exponent = -5040 / temperature * np.asarray(energy) + 2.5 * np.log10(temperature) - 0.1762
     ratio = partition_ratio * 10**exponent / electron_pressure
     return np.asarray(ratio / (1 + ratio))
@@ -98,7 +126,15 @@ def ionised_share(
 def h_minus_opacity(
     wavelength: _FloatArray, temperature: float, electron_pressure: float
 ) -> _FloatArray:
-    """Return the bound-free absorption of H⁻, cm² a hydrogen atom; wavelengths in Å."""
+    """Return the bound-free absorption of H⁻, cm² per hydrogen atom.
+
+    Parameters
+    ----------
+    wavelength : ndarray, float64
+        Å.
+    temperature, electron_pressure : float
+        K and dyn cm⁻².
+    """
     polynomial = (
         1.99654,
         -1.18267e-5,
@@ -122,27 +158,36 @@ def h_minus_opacity(
 
 
 @dataclass(frozen=True)
-class _Elements:
+class _ElementArrays:
+    """The elements as arrays; abundances relative to hydrogen."""
+
     mass: _FloatArray
     abundance: _FloatArray
-    energy: _FloatArray
-    partition: _FloatArray  # (elements, 2)
+    ionisation_energy: _FloatArray
+    partition: _FloatArray  # (elements, 2): atom and ion
 
 
 @cache
-def _elements() -> _Elements:
-    values = np.array(list(ELEMENTS.values()))
-    return _Elements(values[:, 0], 10 ** (values[:, 1] - 12), values[:, 2], values[:, 3:])
+def _element_arrays() -> _ElementArrays:
+    elements = ELEMENTS.values()
+    return _ElementArrays(
+        mass=np.array([element.mass for element in elements]),
+        abundance=10 ** (np.array([element.abundance for element in elements]) - 12),
+        ionisation_energy=np.array([element.ionisation_energy for element in elements]),
+        partition=np.array(
+            [(element.atom_partition, element.ion_partition) for element in elements]
+        ),
+    )
 
 
 def line_strengths(table: LineTable, layer: Layer, fe_h: float) -> _FloatArray:
-    """Return what each line's centre absorbs relative to the continuum, without damping."""
-    elements = _elements()
+    """Return the opacity at the centre of each line relative to the continuum, without damping."""
+    elements = _element_arrays()
     temperature, pressure = layer.temperature, layer.electron_pressure
     ratio = elements.partition[:, 1] / elements.partition[:, 0]
-    share = ionised_share(elements.energy, ratio, temperature, pressure)
-    stage = np.stack([1 - share, share], axis=1) / elements.partition
-    lower = (
+    ionised = ionised_fraction(elements.ionisation_energy, ratio, temperature, pressure)
+    stage = np.stack([1 - ionised, ionised], axis=1) / elements.partition
+    absorbers = (
         elements.abundance[table.element]
         * 10**fe_h
         * stage[table.element, table.ion]
@@ -152,18 +197,18 @@ def line_strengths(table: LineTable, layer: Layer, fe_h: float) -> _FloatArray:
     # sqrt(pi) e^2 / (m c) times lambda over the Doppler velocity.
     cross_section = 0.014974 * table.wavelength * 1e-8 / (doppler_velocity(table, layer) * 1e5)
     continuum = h_minus_opacity(table.wavelength, temperature, pressure)
-    return np.asarray(_WEAK_LINE_SHARE * lower * cross_section * stimulated / continuum)
+    return np.asarray(_WEAK_LINE_DEPTH * absorbers * cross_section * stimulated / continuum)
 
 
 def doppler_velocity(table: LineTable, layer: Layer) -> _FloatArray:
-    """Return thermal and microturbulent velocity of each line, km/s."""
-    mass = _elements().mass[table.element] * _ATOMIC_MASS
+    """Return the thermal and microturbulent velocity of each line together, km/s."""
+    mass = _element_arrays().mass[table.element] * _ATOMIC_MASS
     thermal = 2 * _BOLTZMANN * layer.temperature / mass * 1e-10
     return np.sqrt(thermal + _MICROTURBULENCE**2)
 
 
 def damping(table: LineTable, layer: Layer) -> _FloatArray:
-    """Return the Voigt parameter a of each line: damping over Doppler width."""
+    """Return the Voigt parameter a of each line, its damping over its Doppler width."""
     vdw = table.vdw * (layer.temperature / 1e4) ** table.vdw_exponent
     total = table.radiative + vdw * layer.hydrogen_density
     return np.asarray(
@@ -174,7 +219,7 @@ def damping(table: LineTable, layer: Layer) -> _FloatArray:
 def voigt(a: _FloatArray, u: _FloatArray) -> _FloatArray:
     """Return the Voigt function H(a, u) to first order in a.
 
-    After Tepper-Garcia (2006, MNRAS 369, 2025).
+    The approximation is that of Tepper-Garcia (2006, MNRAS 369, 2025).
     """
     square = np.maximum(u * u, 1e-3)
     gauss = np.exp(-square)
@@ -185,7 +230,7 @@ def voigt(a: _FloatArray, u: _FloatArray) -> _FloatArray:
 
 @cache
 def _grids() -> tuple[tuple[float, int], ...]:
-    """Return start (log Å) and length of each camera's synthesis grid, even in velocity."""
+    """Return start (log Å) and length of each camera's grid, which is even in velocity."""
     grids = []
     for camera in CAMERAS:
         start, stop = np.log(camera.start - _MARGIN), np.log(camera.stop + _MARGIN)
@@ -201,28 +246,28 @@ def synthesise(
     velocity: float = 0.0,
     broadening: float = _MACROTURBULENCE,
 ) -> _FloatArray:
-    """Return the spectrum of a star without noise, over a continuum of 1.
+    """Return the noiseless spectrum of a star, relative to a continuum of 1.
 
     Parameters
     ----------
     wavelength : ndarray, shape (L,), float64
-        Å in air, inside the windows of the four cameras.
+        Å in air. Pixels outside the windows of the four cameras get 1.
     teff, logg, fe_h : float
         Effective temperature (K), log of the surface gravity (dex, cgs), metallicity (dex).
     velocity : float
-        Radial velocity, km/s; lines shift to the red when it is positive.
+        Radial velocity, km/s; a positive one shifts lines to the red.
     broadening : float
-        Macroturbulence and rotation, km/s, one standard deviation.
+        Macroturbulence and rotation as one standard deviation, km/s.
 
     Returns
     -------
     ndarray, shape (L,), float64
-        At a resolving power of 28,000.
+        Flux at a resolving power of 28,000.
     """
     layer = line_forming_layer(teff, logg, fe_h)
     table = line_table()
     strength = line_strengths(table, layer, fe_h)
-    kept = strength > _WEAKEST
+    kept = strength > _MIN_OPACITY
     lines = _Lines(
         np.log(table.wavelength)[kept],
         strength[kept],
@@ -254,29 +299,29 @@ def _kernel(broadening: float) -> _FloatArray:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of one star: logarithm of Å, strength, Voigt parameter, Doppler width in points."""
+    """The lines of one star."""
 
-    position: _FloatArray
+    log_wavelength: _FloatArray  # natural logarithm of Å
     strength: _FloatArray
-    a: _FloatArray
-    doppler: _FloatArray
+    a: _FloatArray  # Voigt parameter
+    doppler: _FloatArray  # width in points of the grid
 
 
 def _opacity(lines: _Lines, start: float, length: int) -> _FloatArray:
-    """Return the summed opacity of all lines over the continuum, on one camera's grid."""
-    centre = (lines.position - start) * (SPEED_OF_LIGHT / _STEP)
+    """Return the opacity of all lines relative to the continuum on one camera's grid."""
+    centre = (lines.log_wavelength - start) * (SPEED_OF_LIGHT / _STEP)
     near = (centre > 0) & (centre < length - 1)
     centre, strength = centre[near], lines.strength[near]
     a, doppler = lines.a[near], lines.doppler[near]
     reach = _HALF_WIDTHS[-1]
     opacity = np.zeros(length + 2 * reach)
-    # Where the wing falls below the weakest line that is kept: eta a doppler^2 / x^2.
-    extent = np.sqrt(strength * a / _WEAKEST) * doppler
-    least = 0
+    # Where the wing, strength * a * doppler^2 / x^2, falls below the minimum opacity.
+    extent = np.sqrt(strength * a / _MIN_OPACITY) * doppler
+    minimum = 0
     for half in _HALF_WIDTHS:
-        most = half if half < reach else np.inf
-        group = np.flatnonzero((extent >= least) & (extent < most))
-        least = half
+        maximum = half if half < reach else np.inf
+        group = np.flatnonzero((extent >= minimum) & (extent < maximum))
+        minimum = half
         nearest = np.rint(centre[group]).astype(np.int64)
         points = nearest[:, None] + np.arange(-half, half + 1)
         u = (points - centre[group, None]) / doppler[group, None]
@@ -287,32 +332,45 @@ def _opacity(lines: _Lines, start: float, length: int) -> _FloatArray:
     return opacity[reach:-reach]
 
 
+class _BalmerLine(NamedTuple):
+    """A Balmer line: Å in air, log gf, and the constant of its linear Stark effect."""
+
+    wavelength: float
+    log_gf: float
+    stark: float
+
+
+_H_ALPHA = _BalmerLine(6562.80, 0.71, 1.74e-3)
+_H_BETA = _BalmerLine(4861.33, -0.02, 3.57e-3)
+
+
 def _balmer_opacity(teff: float, layer: Layer, start: float, length: int) -> _FloatArray:
-    """Return the opacity of Hα and Hβ over the continuum, with wings of the linear Stark effect."""
-    # The wings form deeper than metal lines, where the temperature is that of the surface itself.
+    """Return the opacity of Hα and Hβ relative to the continuum, Stark wings included."""
+    # The wings form deeper than metal lines, where the temperature is higher.
     wavelength = np.exp(start + np.arange(length) * (_STEP / SPEED_OF_LIGHT))
     continuum = h_minus_opacity(wavelength, layer.temperature, layer.electron_pressure)
     # Statistical weights: 8 of the second level, 2 of the ground state.
     second_level = 4 * 10 ** (-5040 / (0.94 * teff) * 10.2)
     electrons = layer.electron_pressure / (_BOLTZMANN * layer.temperature)
     opacity = np.zeros(length)
-    for centre, log_gf, stark in ((6562.80, 0.71, 1.74e-3), (4861.33, -0.02, 3.57e-3)):
+    for line in (_H_ALPHA, _H_BETA):
+        centre = line.wavelength
         distance = np.abs(wavelength - centre)
         if distance.min() > 100:
             continue
         # Holtsmark wings, S = C F0^1.5 / d^2.5 with F0 = 1.25e-9 ne^(2/3) (Griem 1960, ApJ 132,
-        # 883), and self-broadening by neutral hydrogen, a Lorentz wing (Ali & Griem 1966).
+        # 883), and a Lorentz wing of self-broadening by neutral hydrogen (Ali & Griem 1966).
         doppler = (
             centre
             / SPEED_OF_LIGHT
             * np.sqrt(2 * _BOLTZMANN * layer.temperature / (1.008 * _ATOMIC_MASS) * 1e-10)
         )
         core = np.exp(-((distance / doppler) ** 2)) / (np.sqrt(np.pi) * doppler)
-        held = distance**2 + doppler**2
-        stark_wing = stark * 4.42e-14 * electrons / held**1.25
+        softened = distance**2 + doppler**2  # finite at the centre
+        stark_wing = line.stark * 4.42e-14 * electrons / softened**1.25
         neutral_width = 4e-8 * layer.hydrogen_density * centre**2 * 1e-8 / (4 * np.pi * 2.998e10)
-        profile = core + stark_wing + neutral_width / (np.pi * held)
+        profile = core + stark_wing + neutral_width / (np.pi * softened)
         # pi e^2 / (m c^2) f lambda^2 per wavelength; f = gf / 8 from level 2; Å to cm.
-        cross_section = 8.853e-13 * 10**log_gf / 8 * (centre * 1e-8) ** 2 * 1e8
+        cross_section = 8.853e-13 * 10**line.log_gf / 8 * (centre * 1e-8) ** 2 * 1e8
         opacity += second_level * cross_section * profile / continuum
     return opacity

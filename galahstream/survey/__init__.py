@@ -1,1 +1,1 @@
-"""What is true of HERMES and GALAH: pure functions and tables."""
+"""Facts about GALAH and its spectrograph HERMES, as pure functions and tables."""

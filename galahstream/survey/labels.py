@@ -19,17 +19,20 @@ KNOWN_LABELS = {
 }
 """The eight label columns of the published set in their order, with units, under GALAH's names."""
 
-LabelChoice: TypeAlias = Sequence[str] | Mapping[str, str | int] | None
-"""Labels as ``["teff", "feh[dex]=FE_H"]``, as ``{"teff": "T_EFF"}``, or None for the known ones."""
+DEFAULT_LABELS = ("teff", "logg", "fe_h")
+"""The labels that a network learns by default: effective temperature, gravity, metallicity."""
 
-# The published set spells four of its columns in its own way; stores carry GALAH's names.
+LabelChoice: TypeAlias = str | Sequence[str] | Mapping[str, str | int] | None
+"""Labels as ``"teff"``, ``["teff", "feh[dex]=FE_H"]`` or ``{"teff": "T_EFF"}``; None for all."""
+
+# The published set spells some columns in its own way; stores carry GALAH's names.
 _OTHER_SPELLINGS = {"t_eff": "teff", "log_g": "logg", "SNR": "snr", "logL": "logl"}
 _PATTERN = re.compile(r"^(?P<name>\w+)(?:\[(?P<unit>[^\]]*)\])?(?:=(?P<column>.+))?$")
 
 
 @dataclass(frozen=True)
 class LabelColumnChoice:
-    """One column to convert: the name and unit it gets, and what the source calls it."""
+    """One column to convert: its name and unit in the store, and its column in the source."""
 
     name: str
     unit: str
@@ -37,7 +40,7 @@ class LabelColumnChoice:
 
 
 def galah_name(column: str) -> str:
-    """Return GALAH's name for a column of the published set; other names stay as they are."""
+    """Return GALAH's name for a column of the published set; other names are returned as given."""
     return _OTHER_SPELLINGS.get(column, column)
 
 
@@ -46,24 +49,31 @@ def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelCol
 
     Parameters
     ----------
-    choice : sequence of str, mapping or None
-        Entries are ``name``, ``name=column``, each with an optional ``[unit]``
-        behind the name. None takes every column of the source.
+    choice : str, sequence of str, mapping or None
+        Entries are ``name`` or ``name=column``, both with an optional ``[unit]``
+        after the name. A text is one entry. None takes every column of the source.
     columns : iterable of str
         Names of the source's columns.
+
+    Returns
+    -------
+    tuple of LabelColumnChoice
 
     Raises
     ------
     LabelError
-        If an entry cannot be read, or a name stands twice.
+        If an entry cannot be read, or a name is given twice.
     """
     entries: list[tuple[str, str | None, str]]
     if choice is None:
         entries = [(galah_name(column), None, column) for column in columns]
     elif isinstance(choice, Mapping):
-        entries = [(*_parts(name)[:2], str(column)) for name, column in choice.items()]
+        entries = [(*_parse_entry(name)[:2], str(column)) for name, column in choice.items()]
     else:
-        entries = [_parts(entry) for entry in choice]
+        # A text is a sequence too, of its letters.
+        entries = [
+            _parse_entry(entry) for entry in ([choice] if isinstance(choice, str) else choice)
+        ]
     names = [name for name, _, _ in entries]
     for name in names:
         if names.count(name) > 1:
@@ -75,8 +85,8 @@ def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelCol
     )
 
 
-def _parts(entry: str) -> tuple[str, str | None, str]:
-    match = _PATTERN.match(entry.strip())
+def _parse_entry(entry: object) -> tuple[str, str | None, str]:
+    match = _PATTERN.match(entry.strip()) if isinstance(entry, str) else None
     if match is None:
         msg = (
             f"label {entry!r} cannot be read; expected a name, or name=column, with an optional "

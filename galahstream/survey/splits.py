@@ -1,4 +1,4 @@
-"""Which rows train, which validate and which test, with whole groups together.
+"""Division of rows into training, validation and test, with whole groups kept together.
 
 Examples
 --------
@@ -8,26 +8,31 @@ Examples
 """
 
 import math
+import operator
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import SplitError
+from galahstream.validation import MAX_SEED
 
-SPLIT_NAMES = ("train", "val", "test")
+SplitName: TypeAlias = Literal["train", "val", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+"""The splits in the order of their numbers: training 0, validation 1, test 2."""
 
 
 def permutation(n: int, *entropy: int) -> npt.NDArray[np.int64]:
-    """Return the numbers 0 to n - 1 in an order that depends on `entropy` alone.
+    """Return the integers 0 to n - 1 in an order that depends on `entropy` alone.
 
-    A stable argsort of PCG64's raw output: numpy promises that bit stream for
-    ever, and promises no stability for ``Generator.permutation``.
+    This is a stable argsort of PCG64's raw output: numpy guarantees that bit stream
+    for ever, and guarantees no stability for ``Generator.permutation``.
 
     Parameters
     ----------
     n : int
-        How many numbers.
+        How many integers.
     *entropy : int
         Non-negative integers, such as a seed and an epoch.
 
@@ -39,17 +44,28 @@ def permutation(n: int, *entropy: int) -> npt.NDArray[np.int64]:
     return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
 
-def check_seed(seed: int) -> int:
-    """Return the seed, or raise `SplitError` where it is no integer from 0 up."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        msg = f"seed {seed!r} cannot be used; expected an integer from 0 up"
+def check_seed(seed: object) -> int:
+    """Return a seed as ``int``.
+
+    Raises
+    ------
+    SplitError
+        If it is not an integer from 0 to `MAX_SEED`, the largest seed that the files
+        of a store or a model can hold.
+    """
+    try:
+        checked = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        checked = -1
+    if isinstance(seed, bool) or not 0 <= checked <= MAX_SEED:
+        msg = f"seed {seed!r} cannot be used; expected an integer from 0 to {MAX_SEED}"
         raise SplitError(msg)
-    return int(seed)
+    return checked
 
 
 def split_rows(
     n_rows: int,
-    fractions: Sequence[float],
+    fractions: Sequence[float] | npt.NDArray[np.floating],
     seed: int,
     groups: npt.NDArray[np.generic] | None = None,
     *,
@@ -62,7 +78,7 @@ def split_rows(
     n_rows : int
         Number of rows N.
     fractions : sequence of 3 floats
-        Parts of training, validation and test, which sum to 1. The sizes are
+        Fractions of training, validation and test, which sum to 1. The sizes are
         ``int(f * N)`` for the first two, and the rest.
     seed : int
         Seed of the draw.
@@ -70,7 +86,7 @@ def split_rows(
         Rows with equal values, such as visits of one star, stay together. The
         sizes then hold to within one group.
     allow_empty : bool
-        Accept a part without rows (for stores that nothing is trained on).
+        Allow empty splits (stores used only for prediction).
 
     Returns
     -------
@@ -79,48 +95,67 @@ def split_rows(
     Raises
     ------
     SplitError
-        If the fractions are no split of 1, or leave a part empty.
+        If the fractions do not sum to 1, or leave a split empty.
     """
-    sizes = _sizes(n_rows, fractions)
+    fractions = check_fractions(fractions)
+    sizes = _split_sizes(n_rows, fractions)
     entropy = check_seed(seed)
-    names, member = (
-        (None, np.arange(n_rows)) if groups is None else np.unique(groups, return_inverse=True)
-    )
-    n_groups = n_rows if names is None else len(names)
+    n_groups, group_of_row = n_rows, np.arange(n_rows)
+    if groups is not None:
+        values, group_of_row = np.unique(groups, return_inverse=True)
+        n_groups = len(values)
     drawn = permutation(n_groups, entropy)
-    group_sizes = np.bincount(member, minlength=n_groups)
-    # Rows drawn up to and with each group; a group belongs to the part in which its last row falls.
-    drawn_rows = np.cumsum(group_sizes[drawn])
-    part_of_drawn = np.searchsorted(np.cumsum(sizes[:2]), drawn_rows, side="left")
-    part_of_group = np.empty(n_groups, dtype=np.uint8)
-    part_of_group[drawn] = part_of_drawn
-    split = part_of_group[member]
+    group_sizes = np.bincount(group_of_row, minlength=n_groups)
+    # A group belongs to the split in which its last row falls.
+    rows_drawn = np.cumsum(group_sizes[drawn])
+    split_of_group = np.empty(n_groups, dtype=np.uint8)
+    split_of_group[drawn] = np.searchsorted(np.cumsum(sizes[:2]), rows_drawn, side="left")
+    split = split_of_group[group_of_row]
     if not allow_empty:
-        _refuse_empty(split, fractions, n_groups if names is not None else None)
+        _raise_if_empty(split, fractions, None if groups is None else n_groups)
     return split
 
 
-def _sizes(n_rows: int, fractions: Sequence[float]) -> tuple[int, int, int]:
-    parts = tuple(float(part) for part in fractions)
-    if len(parts) != 3 or not all(math.isfinite(part) and part >= 0 for part in parts):
-        msg = f"split {parts} cannot be used; expected three parts from 0 to 1: train, val, test"
+def check_fractions(
+    fractions: Sequence[float] | npt.NDArray[np.floating],
+) -> tuple[float, float, float]:
+    """Return the fractions of training, validation and test as plain floats.
+
+    Raises
+    ------
+    SplitError
+        If they are not three numbers from 0 to 1 that sum to 1.
+    """
+    try:
+        values = tuple(float(fraction) for fraction in fractions)
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != 3 or not all(math.isfinite(value) and value >= 0 for value in values):
+        msg = (
+            f"split {values or fractions} cannot be used; expected three fractions from 0 to 1: "
+            f"train, val, test"
+        )
         raise SplitError(msg)
-    if abs(sum(parts) - 1) > 1e-9:
-        msg = f"split {parts} sums to {sum(parts):g}; the three parts must sum to 1"
+    if abs(sum(values) - 1) > 1e-9:
+        msg = f"split {values} sums to {sum(values):g}; the three fractions must sum to 1"
         raise SplitError(msg)
-    n_train, n_val = int(parts[0] * n_rows), int(parts[1] * n_rows)
+    return values
+
+
+def _split_sizes(n_rows: int, fractions: tuple[float, float, float]) -> tuple[int, int, int]:
+    n_train, n_val = int(fractions[0] * n_rows), int(fractions[1] * n_rows)
     return n_train, n_val, n_rows - n_train - n_val
 
 
-def _refuse_empty(
-    split: npt.NDArray[np.uint8], fractions: Sequence[float], n_groups: int | None
+def _raise_if_empty(
+    split: npt.NDArray[np.uint8], fractions: tuple[float, float, float], n_groups: int | None
 ) -> None:
     counts = np.bincount(split, minlength=3)
     for name, count in zip(SPLIT_NAMES, counts, strict=True):
         if count == 0:
             of_groups = "" if n_groups is None else f" in {n_groups} groups"
             msg = (
-                f"split {tuple(fractions)} of {len(split)} rows{of_groups} leaves no row for "
-                f"{name!r}; convert more stars, or give parts that leave at least one row each"
+                f"split {fractions} of {len(split)} rows{of_groups} leaves no row for {name!r}; "
+                f"convert more stars, or give fractions that leave at least one row each"
             )
             raise SplitError(msg)

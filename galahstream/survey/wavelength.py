@@ -1,8 +1,8 @@
 """The nominal HERMES wavelength grid, its four cameras, and windows in Å.
 
-GALAH spectra come from four cameras of 4,096 pixels that are laid end to end.
-The grid here is the nominal one: the spectrograph shifts each star by up to
-2.7 Å, so a pixel has this wavelength only to within some tens of pixels.
+GALAH spectra come from four cameras of 4,096 pixels each, concatenated in order of
+wavelength. The grid here is the nominal one: the spectrograph shifts each star by
+up to 2.7 Å, so that a pixel has this wavelength only to within some tens of pixels.
 
 Examples
 --------
@@ -16,6 +16,7 @@ slice(8192, 12288, None)
 slice(9368, 9685, None)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,15 +25,26 @@ import numpy.typing as npt
 
 from galahstream.errors import WavelengthError
 
-Window: TypeAlias = str | tuple[float, float] | None
-"""A camera's name, a range (low, high) in Å, or None for every pixel."""
+PlainWindow: TypeAlias = str | tuple[float, float] | None
+"""A camera's name, a range (low, high) in Å, or None for every pixel, as files hold it."""
+
+Window: TypeAlias = PlainWindow | Sequence[float] | npt.NDArray[np.floating]
+"""A window as users give it: the range may be a list or an array too."""
 
 CAMERA_PIXELS = 4096
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera of HERMES: its name, first wavelength and step, both in Å."""
+    """One camera of HERMES.
+
+    Attributes
+    ----------
+    name : str
+        What windows call it.
+    start, step : float
+        Wavelength of the first pixel, and from pixel to pixel, Å.
+    """
 
     name: str
     start: float
@@ -59,7 +71,7 @@ NOMINAL_PIXELS = CAMERA_PIXELS * len(CAMERAS)
 
 
 def nominal_grid() -> npt.NDArray[np.float64]:
-    """Return the nominal wavelengths of the four cameras end to end, Å, shape (16384,)."""
+    """Return the nominal wavelengths of the four cameras in order, Å, shape (16384,)."""
     return np.concatenate([camera.grid() for camera in CAMERAS])
 
 
@@ -71,9 +83,13 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
     wavelength : array_like, shape (n_pixels,)
         Wavelengths in Å.
     n_pixels : int
-        Pixels of each spectrum.
+        Number of pixels of each spectrum.
     name : str
-        What the grid is called in messages, such as its path.
+        What messages call the grid, such as its path.
+
+    Returns
+    -------
+    ndarray, shape (n_pixels,), float64
 
     Raises
     ------
@@ -88,10 +104,10 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
         )
         raise WavelengthError(msg)
     grid = grid.astype(np.float64)
-    wrong = ~(np.isfinite(grid) & (grid > 0))
-    wrong[1:] |= ~(np.diff(grid) > 0)
-    if wrong.any():
-        pixel = int(np.flatnonzero(wrong)[0])
+    unusable = ~(np.isfinite(grid) & (grid > 0))
+    unusable[1:] |= ~(np.diff(grid) > 0)
+    if unusable.any():
+        pixel = int(np.flatnonzero(unusable)[0])
         msg = (
             f"{name}: wavelength {grid[pixel]} at pixel {pixel} is not finite, positive and larger "
             f"than the one before; give a grid in Å that increases from pixel to pixel"
@@ -100,14 +116,43 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
     return grid
 
 
+def check_window(window: Window) -> PlainWindow:
+    """Return a window as plain Python values: a camera's name, two floats, or None.
+
+    Raises
+    ------
+    WavelengthError
+        If it is neither a camera nor a range with low < high.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from galahstream.survey.wavelength import check_window
+    >>> check_window(np.array([6550, 6580]))
+    (6550.0, 6580.0)
+    """
+    if window is None:
+        return None
+    if isinstance(window, str):
+        return _camera(window).name
+    try:
+        low, high = (float(edge) for edge in window)
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if not low < high:
+        msg = f"window {window!r} is not a range; expected (low, high) in Å with low < high"
+        raise WavelengthError(msg)
+    return low, high
+
+
 def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
     """Return the pixels of a window as a slice.
 
     Parameters
     ----------
     wavelength : ndarray, shape (L,), float64
-        Increasing wavelengths in Å; all NaN where they are not known.
-    window : str or (float, float) or None
+        Increasing wavelengths in Å; all NaN if they are unknown.
+    window : str, (float, float), array_like or None
         The name of a camera, a range in Å with both ends included, or None for
         all pixels.
 
@@ -119,12 +164,12 @@ def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
     Raises
     ------
     WavelengthError
-        If the camera is unknown, the grid is, or no pixel lies in the window.
+        If the camera or the grid is unknown, or no pixel is in the window.
     """
-    n_pixels = len(wavelength)
+    window = check_window(window)
     if window is None:
-        return slice(0, n_pixels)
-    low, high = _camera_range(window) if isinstance(window, str) else _checked_range(window)
+        return slice(0, len(wavelength))
+    low, high = _camera_range(window) if isinstance(window, str) else window
     if not np.isfinite(wavelength).all():
         msg = (
             f"window {window!r}: the wavelengths of this store are not known; convert again with "
@@ -142,22 +187,16 @@ def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
     return slice(start, stop)
 
 
-def _camera_range(name: str) -> tuple[float, float]:
+def _camera(name: str) -> Camera:
     for camera in CAMERAS:
         if camera.name == name:
-            # Half a step wider: rounding of a stored grid must not cost the first or last pixel.
-            return camera.start - camera.step / 2, camera.stop + camera.step / 2
+            return camera
     names = ", ".join(camera.name for camera in CAMERAS)
-    msg = f"window {name!r} is no camera; expected one of {names}, or a range (low, high) in Å"
+    msg = f"window {name!r} is not a camera; expected one of {names}, or a range (low, high) in Å"
     raise WavelengthError(msg)
 
 
-def _checked_range(window: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(edge) for edge in window)
-    except (TypeError, ValueError):
-        low = high = float("nan")
-    if not low < high:
-        msg = f"window {window!r} is no range; expected (low, high) in Å with low < high"
-        raise WavelengthError(msg)
-    return low, high
+def _camera_range(name: str) -> tuple[float, float]:
+    camera = _camera(name)
+    # Half a step wider: rounding of a stored grid must not cost the first or last pixel.
+    return camera.start - camera.step / 2, camera.stop + camera.step / 2

@@ -66,7 +66,7 @@ def test_verify_names_damaged_rows_and_where_they_lie(
     assert "60 stars, sound" in capsys.readouterr().out
     path = store / "flux.npy" if store.is_dir() else store
     with open_store(store) as opened:
-        row = opened.flux.stored(np.array([7])).tobytes()
+        row = opened.flux.read_stored(np.array([7])).tobytes()
     data = bytearray(path.read_bytes())
     place = data.index(row)
     data[place + 100] ^= 4

@@ -19,6 +19,7 @@ from galahstream.errors import (
     SourceFormatError,
     SourceMissingError,
     SourceShapeError,
+    SplitError,
     WavelengthError,
 )
 from galahstream.store import open_store
@@ -345,7 +346,7 @@ def test_what_a_store_could_not_hold_raises_by_name_before_anything_is_written(
         pytest.fail("files of the store were created")
 
     monkeypatch.setattr("galahstream.conversion.convert.StoreWriter", no_store_files)
-    with pytest.raises((OptionError, LabelError), match=message):
+    with pytest.raises((OptionError, LabelError, SplitError), match=message):
         convert(source, tmp_path / "store", format=format, overwrite=True, **options)
     assert open_store(tmp_path / "store").fingerprint == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "store"]

@@ -1,6 +1,7 @@
 """The physics of the mock survey, and that its bytes depend on nothing but the seed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,17 +9,31 @@ import pytest
 from galahstream.conversion.export import write_npy_pair
 from galahstream.errors import OptionError
 from galahstream.mock.atomic_data import line_table
-from galahstream.mock.source import MockSource, draw_star, star_flux
+from galahstream.mock.source import MockSource, StarLabels, draw_star, noiseless_flux, star_flux
 from galahstream.mock.synthesis import (
     SPEED_OF_LIGHT,
     line_forming_layer,
     line_strengths,
     synthesise,
 )
+from galahstream.survey.labels import KNOWN_LABELS
 from galahstream.survey.wavelength import nominal_grid
+from galahstream.validation import MAX_SEED
 
 GRID = nominal_grid()
 FE_I, FE_II = 6498.94, 6516.08
+# Star 0 of seed 42: its labels, and every 3,000th pixel.
+GOLDEN_LABELS = (
+    0.8375786346238566,
+    10.22568130911499,
+    0.48555595415977176,
+    184.82934349769565,
+    5281.845626390865,
+    4.520623832233138,
+    0.07288263832066955,
+    83.68730334424328,
+)
+GOLDEN_FLUX = (1.0073195, 0.9978853, 0.8528730, 0.9735059, 0.9985449, 1.0165018)
 
 
 def width(centre: float, teff: float, logg: float, fe_h: float) -> float:
@@ -78,9 +93,7 @@ def test_lines_stand_where_velocity_puts_them(velocity: float) -> None:
 
 def test_pixels_stand_where_zero_point_and_step_put_them() -> None:
     star, _ = draw_star(42, 3, "observed")
-    *_, teff, logg, fe_h, snr = star.labels
-    noiseless = synthesise(star.wavelength(), teff, logg, fe_h, star.velocity, star.broadening)
-    assert np.abs(star_flux(42, 3) - noiseless).max() < 6 / snr
+    assert np.abs(star_flux(42, 3) - noiseless_flux(star)).max() < 6 / star.labels.snr
     offsets = np.array(star.starts) - GRID[::4096]
     assert (abs(offsets) < 2.7).all()
     assert len(set(offsets.round(4))) == 4
@@ -97,11 +110,10 @@ def test_the_scatter_is_what_the_snr_says() -> None:
     ratios = []
     for number in range(8):
         star, _ = draw_star(7, number, "observed")
-        *_, teff, logg, fe_h, snr = star.labels
-        clean = synthesise(star.wavelength(), teff, logg, fe_h, star.velocity, star.broadening)
+        clean = noiseless_flux(star)
         continuum = clean > 0.98
-        ratios.append((star_flux(7, number) - clean)[continuum].std() * snr)
-        assert 15 <= snr <= 200
+        ratios.append((star_flux(7, number) - clean)[continuum].std() * star.labels.snr)
+        assert 15 <= star.labels.snr <= 200
     assert np.allclose(ratios, 1, atol=0.05)
 
 
@@ -120,6 +132,24 @@ def test_labels_have_the_moments_of_the_real_set_and_fit_each_other() -> None:
     assert (age < 13.8).all()
     assert (distance > 0).all()
     assert np.corrcoef(np.log(distance / np.sqrt(luminosity)), np.log(snr))[0, 1] < -0.5
+
+
+def test_the_fields_of_star_labels_are_the_known_labels_in_order() -> None:
+    assert StarLabels._fields == MockSource(1).label_names == tuple(KNOWN_LABELS)
+    assert draw_star(42, 0, "rest")[0].labels == tuple(MockSource(1).read_labels()[0])
+
+
+def test_the_bytes_of_a_seed_never_change() -> None:
+    """Golden values: mock surveys made by one version can be made again by the next."""
+    assert draw_star(42, 0, "observed")[0].labels == pytest.approx(GOLDEN_LABELS, rel=1e-12)
+    assert star_flux(42, 0)[::3000] == pytest.approx(GOLDEN_FLUX, rel=2e-6)
+
+
+def test_numpy_integers_are_options_too() -> None:
+    options: dict[str, Any] = {"stars": np.int64(3), "seed": np.uint8(7), "jobs": np.int32(1)}
+    source = MockSource(**options)
+    assert source.name == "mock survey (3 stars, seed 7)"
+    assert np.array_equal(next(source.iter_blocks(1))[0], star_flux(7, 0))
 
 
 def test_the_same_seed_gives_the_same_bytes_for_any_blocks_and_jobs() -> None:
@@ -146,7 +176,16 @@ def test_the_pair_has_the_layout_of_the_real_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"stars": 0}, {"seed": -1}, {"frame": "moving"}, {"jobs": -2}, {"stars": 2.5}]
+    "options",
+    [
+        {"stars": 0},
+        {"stars": 2.5},
+        {"seed": -1},
+        {"seed": MAX_SEED + 1},
+        {"frame": "moving"},
+        {"jobs": -2},
+        {"jobs": 0},
+    ],
 )
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galahstream.errors import SplitError
-from galahstream.survey.splits import permutation, split_rows
+from galahstream.survey.splits import check_fractions, check_seed, permutation, split_rows
+from galahstream.validation import MAX_SEED
 
 FRACTIONS = (0.70, 0.15, 0.15)
 
@@ -36,7 +37,7 @@ def test_the_split_depends_on_the_seed_alone() -> None:
     assert not np.array_equal(split_rows(99, FRACTIONS, 1), split_rows(99, FRACTIONS, 2))
 
 
-@pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1, 0), (1.2, -0.2, 0), (np.nan, 0, 1)])
+@pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1, 0), (1.2, -0.2, 0), (np.nan, 0, 1), 7])
 def test_parts_that_are_no_split_are_refused(fractions: tuple[float, ...]) -> None:
     with pytest.raises(SplitError):
         split_rows(100, fractions, 0)
@@ -48,6 +49,25 @@ def test_an_empty_part_is_refused_by_name_unless_allowed() -> None:
     assert len(split_rows(2, FRACTIONS, 0, allow_empty=True)) == 2
 
 
-def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(SplitError, match="seed -1"):
-        split_rows(100, FRACTIONS, -1)
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.0, "1", None, True, np.float64(1)])
+def test_a_seed_is_an_integer_that_files_can_hold(seed: object) -> None:
+    with pytest.raises(SplitError, match=f"seed .* from 0 to {MAX_SEED}"):
+        check_seed(seed)
+
+
+@pytest.mark.parametrize("seed", [0, 42, MAX_SEED, np.int64(42), np.uint8(7), np.array(42)])
+def test_numpy_integers_are_seeds_too(seed: int) -> None:
+    assert type(check_seed(seed)) is int
+    assert np.array_equal(split_rows(99, FRACTIONS, seed), split_rows(99, FRACTIONS, int(seed)))
+
+
+def test_fractions_become_plain_floats() -> None:
+    fractions = check_fractions(np.array(FRACTIONS))
+    assert fractions == FRACTIONS
+    assert [type(fraction) for fraction in fractions] == [float] * 3
+
+
+def test_integer_groups_are_told_apart_beyond_what_float64_holds() -> None:
+    groups = 2**60 + np.repeat(np.arange(40), 3)
+    split = split_rows(len(groups), FRACTIONS, 0, groups)
+    assert np.bincount(split).tolist() == [84, 18, 18]

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from galahstream.errors import WavelengthError
-from galahstream.survey.wavelength import CAMERAS, check_grid, nominal_grid, window_slice
+from galahstream.survey.wavelength import (
+    CAMERAS,
+    Window,
+    check_grid,
+    check_window,
+    nominal_grid,
+    window_slice,
+)
 
 
 def test_the_nominal_grid_is_four_cameras_end_to_end() -> None:
@@ -25,6 +32,24 @@ def test_a_range_includes_both_ends() -> None:
 def test_a_window_that_holds_nothing_is_refused(window: object) -> None:
     with pytest.raises(WavelengthError, match="window"):
         window_slice(nominal_grid(), window)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [(6550, 6580), [6550, 6580], np.array([6550, 6580]), np.array([6550, 6580], dtype=np.float32)],
+)
+def test_a_range_becomes_two_plain_floats(window: Window) -> None:
+    plain = check_window(window)
+    assert plain == (6550.0, 6580.0)
+    assert isinstance(plain, tuple)
+    assert [type(edge) for edge in plain] == [float, float]
+    assert window_slice(nominal_grid(), window) == window_slice(nominal_grid(), (6550.0, 6580.0))
+
+
+def test_a_camera_and_no_window_stay_what_they_are() -> None:
+    assert check_window("red") == "red"
+    assert type(check_window(np.str_("red"))) is str
+    assert check_window(None) is None
 
 
 def test_a_window_needs_known_wavelengths() -> None:
