@@ -26,6 +26,7 @@ from galahstream.store.readers import RowSpan
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import best_backend, choose_kernel
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
 
 BATCH = 32
 BEST, SIXTEEN_BIT = "npy float32, 2 threads", "npy uint16, 2 threads"
@@ -79,11 +80,12 @@ def _loaders(datasets: dict[str, SpectraDataset]) -> dict[str, SpectraLoader]:
         f"{kind}, 2 threads": SpectraLoader(dataset, BATCH, shuffle=True)
         for kind, dataset in datasets.items()
     }
-    for name, workers, worker_type in (
-        ("npy float32, 0 threads", 0, "thread"),
-        ("npy float32, 1 thread", 1, "thread"),
-        ("npy float32, 2 processes", 2, "process"),
-    ):
+    workers_by_name: dict[str, tuple[int, WorkerType]] = {
+        "npy float32, 0 threads": (0, "thread"),
+        "npy float32, 1 thread": (1, "thread"),
+        "npy float32, 2 processes": (2, "process"),
+    }
+    for name, (workers, worker_type) in workers_by_name.items():
         loaders[name] = SpectraLoader(
             datasets["npy float32"],
             BATCH,

@@ -15,7 +15,7 @@ import galahstream as gs
 from galahstream import errors
 from galahstream.conversion.repair import repair
 from galahstream.sources import galah_fits
-from galahstream.stream.workers.processes import _lost
+from galahstream.stream.workers.processes import lost_worker_error
 from galahstream.system import disk
 from galahstream.system.lock import locked
 
@@ -100,7 +100,7 @@ def _not_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _lost_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    raise _lost("batch 12 of this iteration")
+    raise lost_worker_error("batch 12 of this iteration")
 
 
 def _costly(monkeypatch: pytest.MonkeyPatch) -> None:

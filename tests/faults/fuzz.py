@@ -33,8 +33,7 @@ from galahstream.learn.recipe import Recipe
 from galahstream.learn.trained_model import TrainedModel, load_model, save_model
 from galahstream.sources.open import open_source
 from galahstream.store import open_store
-from galahstream.store.manifest import _canonical
-from galahstream.system.digest import text_digest
+from galahstream.store.manifest import signed
 from tests.conftest import make_pair
 
 _MOST_BYTES = 1024**3
@@ -146,7 +145,7 @@ def other_claims(good: bytes, generator: np.random.Generator) -> bytes:
     for _ in range(int(generator.integers(1, 3))):
         _spoil_one(body, generator)
     try:
-        return json.dumps({**body, "digest": text_digest(_canonical(body))}).encode()
+        return signed(body).encode()
     except (ValueError, TypeError):
         return b"[" * 100_000
 

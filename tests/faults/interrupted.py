@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert
+from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DestinationExistsError
 from tests.conftest import make_pair
 from tests.faults.shim import FAULTS, Shim
@@ -65,7 +65,6 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
     ``wrong`` counts whatever must not be: other bytes, a part under the final
     name, a file left over, an exception that is none of a file's.
     """
-    pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
     other = make_pair(folder / "other", _STARS, _PIXELS, seed=1)
     options = {**KINDS[kind], "progress": False}
@@ -79,7 +78,13 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
         dest = home / "store"
 
         def work(jobs: int, dest: Path = dest, overwrite: bool = overwrite) -> None:
-            convert(pair.folder, dest, jobs=jobs, overwrite=overwrite, **options).close()
+            in_blocks = ConvertOptions(
+                jobs=jobs,
+                overwrite=overwrite,
+                block_bytes=4 * _PIXELS * _BLOCK_ROWS,
+                **options,
+            )
+            convert_with(pair.folder, dest, in_blocks).close()
 
         def fresh(home: Path = home, overwrite: bool = overwrite) -> None:
             shutil.rmtree(home, ignore_errors=True)

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
-from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert
+from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -37,7 +38,6 @@ class Soak:
     """Sources, sound stores, and the scenes that are played with them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
         self.folder = folder
         self.generator = np.random.default_rng(seed)
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
@@ -75,8 +75,14 @@ class Soak:
 
             def work(jobs: int = jobs) -> None:
                 signal.alarm(60)
-                options = {"jobs": jobs, "overwrite": True, "progress": False, **KINDS[kind]}
-                convert(self.pair.folder, home / "store", **options).close()
+                options = ConvertOptions(
+                    jobs=jobs,
+                    overwrite=True,
+                    progress=False,
+                    block_bytes=4 * _PIXELS * _BLOCK_ROWS,
+                    **KINDS[kind],
+                )
+                convert_with(self.pair.folder, home / "store", options).close()
 
             point = int(self.generator.integers(1, _MOST_CALLS))
             ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))
@@ -89,8 +95,7 @@ class Soak:
         """Kill a worker process in mid-epoch, and go on with other workers."""
         dataset = self._dataset()
         expected, seen = self._sequence(dataset), []
-        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process")
-        loader._group = 1
+        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process", prefetch_factor=1)
         asked = time.monotonic()
         try:
             for number, (*_, ids) in enumerate(loader):
@@ -98,8 +103,12 @@ class Soak:
                 if number == 1:
                     state = loader.state_dict()
                     at_that_time = list(seen)
-                    crew: Any = loader._workers
-                    os.kill(self._choose(list(crew._executor._processes)), signal.SIGKILL)
+                    workers = [
+                        worker.pid
+                        for child in psutil.Process().children()
+                        for worker in child.children()
+                    ]
+                    os.kill(self._choose(workers), signal.SIGKILL)
                 asked = time.monotonic()
             ended = "was not missed"
         except WorkerError:
@@ -141,8 +150,7 @@ class Soak:
         flux = path / "flux.npy" if path.is_dir() else path
         with open_store(path, reading="pread") as store:
             dataset = SpectraDataset(store)
-            with SpectraLoader(dataset, 3, shuffle=True) as loader:
-                loader._group = 1
+            with SpectraLoader(dataset, 3, shuffle=True, prefetch_factor=1) as loader:
                 try:
                     for number, _ in enumerate(loader):
                         if number == 2:
@@ -164,8 +172,7 @@ class Soak:
             Path(file).write_bytes(data)
         dataset = SpectraDataset(path, "all", return_ids=True)
         star = dataset.store.ids[row]
-        with SpectraLoader(dataset, 6, shuffle=True) as loader:
-            loader._group = 1
+        with SpectraLoader(dataset, 6, shuffle=True, prefetch_factor=1) as loader:
             try:
                 for *_, ids in loader:
                     assert star not in ids.tolist()

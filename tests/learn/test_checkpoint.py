@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from galahstream.cli.main import main
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
-from galahstream.learn import saved_file
 from galahstream.learn.losses import MeanSquaredError
 from galahstream.learn.models.base import Prediction
 from galahstream.learn.observers.tensorboard import EventWriter
@@ -248,7 +247,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved_file.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(StorageFullError, match="No space left"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
     assert checkpoint.read_bytes() == before

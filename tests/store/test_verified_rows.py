@@ -56,7 +56,9 @@ def test_opened_with_verify_open_no_row_is_checked(damaged: Path) -> None:
 def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: str) -> None:
     dataset = gs.SpectraDataset(damaged, split="train", return_ids=True)
     seen: list[int] = []
-    with gs.SpectraLoader(dataset, 4, shuffle=True, worker_type=worker_type) as loader:
+    with gs.SpectraLoader(
+        dataset, 4, shuffle=True, worker_type=worker_type, prefetch_factor=1
+    ) as loader:
         with pytest.raises(DamagedRowError, match="while a worker") as caught:
             for _, _, ids in loader:
                 seen += ids.tolist()

@@ -131,7 +131,7 @@ def test_batches_on_the_cpu_are_handed_on_without_a_copy() -> None:
 def test_a_loader_gives_its_batches_on_the_device(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galahstream.stream.loader.choose_device", lambda name: MPS)
+    monkeypatch.setattr("galahstream.stream.options.choose_device", lambda name: MPS)
     loader = SpectraLoader(SpectraDataset(npy_store), 8, device="mps")
     wanted = torch.cat([flux for flux, _ in SpectraLoader(SpectraDataset(npy_store), 8)])
     recorder = Recorder(monkeypatch, pinned=False)
