@@ -1,8 +1,7 @@
-"""The stores that benchmarks read, converted once from one source."""
+"""The stores that benchmarks read, made once from one source."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,33 +10,22 @@ from galahstream.conversion.convert import convert
 from galahstream.sources.base import Source
 from galahstream.sources.open import open_source
 
-
-class Kind(NamedTuple):
-    """A kind of store: the name of its file or folder, its format, and how flux is stored."""
-
-    name: str
-    format: Literal["npy", "hdf5"]
-    dtype: Literal["float32", "uint16"]
-
-
 KINDS = {
-    "npy float32": Kind("float32", "npy", "float32"),
-    "npy uint16": Kind("uint16", "npy", "uint16"),
-    "hdf5 float32": Kind("float32.h5", "hdf5", "float32"),
-    "hdf5 uint16": Kind("uint16.h5", "hdf5", "uint16"),
+    "npy float32": ("float32", {"format": "npy", "dtype": "float32"}),
+    "npy uint16": ("uint16", {"format": "npy", "dtype": "uint16"}),
+    "hdf5 float32": ("float32.h5", {"format": "hdf5", "dtype": "float32"}),
+    "hdf5 uint16": ("uint16.h5", {"format": "hdf5", "dtype": "uint16"}),
 }
 
 
 def store_of(source: Path, work: Path, kind: str, times: int = 1) -> Path:
-    """Return a store of one kind with every star `times` times, and convert it if it is missing."""
-    name, store_format, dtype = KINDS[kind]
+    """Return the store of one kind, made where it is not there yet, each star so many times."""
+    name, options = KINDS[kind]
     path = work / (name if times == 1 else f"{times}-{name}")
     if not path.exists():
         work.mkdir(parents=True, exist_ok=True)
-        survey = open_source(source)
-        if times > 1:
-            survey = Repeated(survey, times)
-        convert(survey, path, format=store_format, dtype=dtype).close()
+        opened = open_source(source)
+        convert(opened if times == 1 else Repeated(opened, times), path, **options).close()  # type: ignore[arg-type]
     return path
 
 
