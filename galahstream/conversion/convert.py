@@ -24,9 +24,8 @@ from galahstream.conversion.journal import Block, FluxSummary, Journal
 from galahstream.conversion.pipeline import count_intact_blocks, find_empty_spectra, write_flux
 from galahstream.conversion.staging import StagingArea, staging
 from galahstream.errors import BadSpectraError, LabelError, OptionError
-from galahstream.sources.arrays import NpyPairSource
-from galahstream.sources.base import SkippedStar, Source
-from galahstream.sources.npy_file import NpyFile
+from galahstream.sources.base import OnBad, SkippedStar, Source
+from galahstream.sources.npy import NpyFile, NpyPairSource
 from galahstream.sources.open import PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import hdf5, npy
@@ -78,7 +77,7 @@ def convert(
     groups: str | None = None,
     split: Sequence[float] = (0.70, 0.15, 0.15),
     seed: int = 42,
-    on_bad: str = "raise",
+    on_bad: OnBad = "raise",
     in_place: bool = False,
     jobs: int | None = None,
     resume: bool = True,
@@ -318,7 +317,7 @@ def _plan(
         len(kept),
         split,
         seed,
-        _group_values(source, labels, source.ids[kept], groups),
+        _group_values(source, kept, source.ids[kept], groups),
         allow_empty=not source.label_names,
     )
     order = np.arange(len(kept)) if keeps_order else np.argsort(part, kind="stable")
@@ -370,22 +369,14 @@ def _wavelength(
 
 def _group_values(
     source: Source,
-    labels: npt.NDArray[np.float64],
+    kept: npt.NDArray[np.int64],
     ids: npt.NDArray[np.int64],
     groups: str | None,
 ) -> npt.NDArray[np.generic] | None:
     if groups is None:
         return None
-    if groups == "ids":
-        return ids
-    if groups not in source.label_names:
-        msg = (
-            f"{source.name}: no column {groups!r} to group by; expected 'ids' or one of "
-            f"{', '.join(source.label_names) or 'no labels'}"
-        )
-        raise LabelError(msg)
-    values = labels[:, source.label_names.index(groups)]
-    if np.isnan(values).any():
+    values = source.read_column(groups)[kept]
+    if values.dtype.kind == "f" and np.isnan(values).any():
         row = int(np.flatnonzero(np.isnan(values))[0])
         msg = (
             f"{source.name}: column {groups!r} has no value for star {ids[row]}; each row needs one"

@@ -15,7 +15,7 @@ from galahstream.cli.main import main
 from galahstream.conversion import pipeline
 from galahstream.conversion.convert import convert
 from galahstream.errors import BadSpectraError, LockedError, OptionError, StorageFullError
-from galahstream.sources.arrays import NpyPairSource
+from galahstream.sources.npy import NpyPairSource
 from galahstream.store.layout import OffsetFluxWriter
 from tests.conftest import Pair, make_pair
 from tests.faults.interrupted import contents
