@@ -1,43 +1,61 @@
-# `make demo` and `make test` set up what they need in .venv and go from there.
+# `make demo` and `make test` create .venv with all they need, and use it from then on.
 
 PYTHON ?= python3
 BIN := .venv/bin
-
+# Of the programs that look for faults.
 SECONDS ?= 600
+# Workers of pytest, each of which computes with one thread.
+JOBS ?= auto
+PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+SURVEY := data/mock
 
-.PHONY: demo test lint wheel clean faults damage fuzz soak
+.PHONY: help demo picture test test-quick check lint faults damage fuzz soak wheel clean
 
-demo: .venv/ready
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .venv/ready  ## mock survey, store, training and pictures below demo/ (3 minutes)
 	$(BIN)/python scripts/demo.py demo
 
-test: lint
-	$(BIN)/python -m pytest --cov=galahstream --cov-report=term
+picture: .venv/ready  ## docs/predictions.png from 10 epochs on a full mock survey (25 minutes)
+	test -d $(SURVEY)/raw || { mkdir -p $(SURVEY) && $(BIN)/galahstream mock $(SURVEY)/raw; }
+	test -d $(SURVEY)/store || $(BIN)/galahstream convert $(SURVEY)/raw $(SURVEY)/store
+	test -e $(SURVEY)/run/model.pt || \
+		$(BIN)/galahstream train $(SURVEY)/store --epochs 10 --out $(SURVEY)/run --resume
+	cp $(SURVEY)/run/predictions.png docs/predictions.png
 
-lint: .venv/ready
+test: lint  ## lint, types and all tests, with coverage (5 minutes)
+	$(PYTEST) --cov=galahstream --cov-report=term
+
+test-quick: .venv/ready  ## the tests that take no time (1 minute)
+	$(PYTEST) -m "not slow and not faults"
+
+check: test  ## all that `make test` does, then every example in the documents
+	$(BIN)/python -m pytest --doctest-glob="*.md" tests/test_docs.py docs README.md CONTRIBUTING.md
+
+lint: .venv/ready  ## style, import directions, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-# Conversions cut at every file call, damage in every file; malformed files and random faults
-# for a while.
-faults: .venv/ready
+faults: .venv/ready  ## conversions killed at every file call
 	$(BIN)/python -m tests.faults.interrupted
 
-damage: .venv/ready
+damage: .venv/ready  ## flipped bits and truncations in every file
 	$(BIN)/python -m tests.faults.damage
 
-fuzz: .venv/ready
+fuzz: .venv/ready  ## malformed files for SECONDS=600
 	$(BIN)/python -m tests.faults.fuzz --seconds $(SECONDS)
 
-soak: .venv/ready
+soak: .venv/ready  ## random faults for SECONDS=600
 	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)
 
-wheel: .venv/ready
+wheel: .venv/ready  ## build a wheel into dist/
 	$(BIN)/python -m build --wheel
 
-clean:
+clean:  ## remove .venv and everything that was built
 	rm -rf .venv demo build dist *.egg-info
 
 .venv/ready: setup.cfg constraints.txt pyproject.toml

@@ -1,1 +1,1 @@
-"""What measures galahstream."""
+"""Benchmarks of galahstream: ``python -m benchmarks --help``."""

@@ -1,34 +1,73 @@
 """Measure galahstream.
 
-Each benchmark prints a table, writes JSON and PNG into --out, and makes the
-stores that it reads in --work, where they stay for the next one.
+Each benchmark prints a table and writes JSON and PNG into --out. The stores that
+it reads are made in --work, where they stay for the next benchmark.
 """
 
 import argparse
 import inspect
+import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.report import RESULTS, publish, write_readme_table
+from benchmarks.protocol import Result
+from benchmarks.report import RESULTS, publish
+from benchmarks.tables import write_tables
+
+
+class Benchmark(NamedTuple):
+    """A module with a function `run`, and one line of help."""
+
+    module: str
+    help: str
+
+    @property
+    def run(self) -> Callable[..., Result]:
+        """The function that measures."""
+        run: Callable[..., Result] = import_module(f"benchmarks.{self.module}").run
+        return run
+
 
 BENCHMARKS = {
-    "throughput": ("throughput", "warm epochs against the kernel alone and plain PyTorch"),
-    "peers": ("side_by_side", "warm epochs against other libraries"),
-    "cold": ("cold", "epochs from a file that is not in memory, against raw reads"),
-    "verification": (
-        "verification",
-        "first epochs, which check what they read, against later ones",
+    "throughput": Benchmark(
+        "throughput", "warm epochs, against the kernel alone and plain PyTorch"
     ),
-    "memory": ("memory", "a store larger than the page cache left to it"),
-    "convert": ("convert", "conversion against cp and fsync"),
-    "baseline": ("baseline", "the data of ten epochs against 150 s"),
-    "twins": ("twins", "training on 16-bit flux against training on float32"),
-    "startup": ("startup", "imports and the first batch"),
+    "peers": Benchmark("side_by_side", "warm epochs, against other libraries"),
+    "cold": Benchmark("cold", "epochs of a file that is not in memory, against raw reads"),
+    "verification": Benchmark(
+        "verification", "first epochs, which verify what they read, against later ones"
+    ),
+    "memory": Benchmark("memory", "a store larger than the page cache left to it"),
+    "convert": Benchmark("convert", "conversion, against cp and fsync"),
+    "baseline": Benchmark("baseline", "the data of ten epochs, against 150 s; private memory"),
+    "twins": Benchmark("twins", "training on 16-bit flux, against training on float32"),
+    "startup": Benchmark("startup", "imports and the first batch"),
+}
+_OPTIONS = {
+    "rounds": "number of measurements of each contender",
+    "times": "repeat the survey N times",
+    "epochs": "epochs of training",
 }
 
 
 def main() -> None:
     """Parse the arguments, run a benchmark and publish its result."""
+    options = vars(_parser().parse_args())
+    name = options.pop("benchmark")
+    if name == "readme":
+        try:
+            write_tables()
+        except ValueError as error:
+            sys.exit(f"benchmarks: {error}")
+        return
+    out = options.pop("out")
+    options["work"].mkdir(parents=True, exist_ok=True)
+    publish(BENCHMARKS[name].run(**options), out)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -36,32 +75,29 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="benchmark", dest="benchmark")
-    for name, (module, text) in BENCHMARKS.items():
-        added = commands.add_parser(name, help=text)
-        added.add_argument("source", type=Path, metavar="SOURCE", help="folder of a survey's pair")
-        added.add_argument("--work", type=Path, default=Path("demo/benchmarks"), help="for stores")
-        added.add_argument("--out", type=Path, default=RESULTS, help="for results")
-        run = import_module(f"benchmarks.{module}").run
-        parameters = inspect.signature(run).parameters
-        for option, meaning in (
-            ("rounds", "how often each is measured"),
-            ("times", "repeat the survey so many times"),
-            ("epochs", "of training"),
-        ):
-            if option in parameters:
-                default = parameters[option].default
-                added.add_argument(
-                    f"--{option}", type=int, default=default, help=f"{meaning} ({default})"
-                )
-    commands.add_parser("readme", help="write the README's table from the kept results")
-    options = vars(parser.parse_args())
-    name = options.pop("benchmark")
-    if name == "readme":
-        write_readme_table()
-        return
-    out = options.pop("out")
-    options["work"].mkdir(parents=True, exist_ok=True)
-    publish(import_module(f"benchmarks.{BENCHMARKS[name][0]}").run(**options), out)
+    for name, benchmark in BENCHMARKS.items():
+        added = commands.add_parser(name, help=benchmark.help)
+        added.add_argument("source", type=Path, metavar="SOURCE", help="folder with spectra.npy")
+        added.add_argument(
+            "--work", type=Path, default=Path("demo/benchmarks"), help="folder for stores"
+        )
+        added.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
+        parameters = inspect.signature(benchmark.run).parameters
+        for option, meaning in _OPTIONS.items():
+            if option not in parameters:
+                continue
+            default = parameters[option].default
+            added.add_argument(
+                f"--{option}",
+                type=int,
+                default=default,
+                metavar="N",
+                help=f"{meaning} (default: {default})",
+            )
+    commands.add_parser(
+        "readme", help="write the tables of README.md and docs/performance.md from the results"
+    )
+    return parser
 
 
 if __name__ == "__main__":

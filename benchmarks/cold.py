@@ -1,16 +1,16 @@
-"""Epochs whose file is not in memory, against raw reads of the same file."""
+"""Epochs of a file that is not in memory, against raw reads of the same file."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.disk import evict, read_rows, read_sequentially
-from benchmarks.protocol import ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.protocol import ROUNDS, Contenders, Result, interleaved, ratio, timed
 from benchmarks.stores import store_of
 from galahstream.store import open_store
+from galahstream.store.readers import Reading
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
@@ -18,9 +18,9 @@ BATCH, BLOCK, IN_FLIGHT = 32, 32, 16
 
 
 def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Result:
-    """Measure spectra/s of an epoch, the pages dropped before each one."""
-    contenders: dict[str, Callable[[int], float]] = {}
-    wanted = []
+    """Measure spectra/s of an epoch, with an empty page cache before each one."""
+    contenders: Contenders = {}
+    comparisons = []
     for dtype in ("float32", "uint16"):
         path = store_of(source, work, f"npy {dtype}", times)
         contenders[f"raw rows, {dtype}"] = partial(_raw_rows, path)
@@ -31,9 +31,9 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
                 name = f"{order} shuffle, {reading}, {dtype}"
                 contenders[name] = partial(_loader, path, reading, block)
                 over = f"raw {'rows' if block is None else 'sequential'}, {dtype}"
-                wanted.append((name, over))
+                comparisons.append((name, over))
     figures = interleaved(contenders, rounds)
-    ratios = [ratio(figures, name, over, 0.85) for name, over in wanted]
+    ratios = [ratio(figures, name, over, 0.85) for name, over in comparisons]
     settings = {
         "batch": BATCH,
         "shuffle_block": BLOCK,
@@ -46,7 +46,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     return Result(name, title, "spectra/s", figures, ratios, settings)
 
 
-def _loader(path: Path, reading: str, block: int | None, number: int) -> float:
+def _loader(path: Path, reading: Reading, block: int | None, number: int) -> float:
     evict(path / "flux.npy")
     with open_store(path, reading=reading) as store:
         loader = SpectraLoader(
@@ -70,7 +70,8 @@ def _raw_sequential(path: Path, _: int) -> float:
     return timed(lambda: read_sequentially(path / "flux.npy", stop) // row_bytes)
 
 
-def _train_rows(path: Path) -> tuple[Any, int]:
+def _train_rows(path: Path) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the offsets of the training rows in the flux file, and the bytes per row."""
     with open_store(path) as store:
         row_bytes = store.flux.shape[1] * store.flux.dtype.itemsize
         return 4096 + np.arange(store.manifest.split_sizes[0]) * row_bytes, row_bytes

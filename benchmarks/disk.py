@@ -1,4 +1,4 @@
-"""What the disk does: emptying a file from the page cache, and reading it raw."""
+"""Evict a file from the page cache, and read it without any library."""
 
 import ctypes
 import mmap
@@ -21,12 +21,12 @@ _EVICT = (
 
 
 def evict(path: Path) -> None:
-    """Have a fresh process drop a file's pages, and check that they are gone.
+    """Drop a file's pages in a fresh process, and check that they are gone.
 
     Raises
     ------
     RuntimeError
-        If pages are left: a mapping somewhere holds them.
+        If pages are left because a mapping somewhere holds them.
     """
     subprocess.run([sys.executable, "-S", "-c", _EVICT, str(path)], check=True)
     left = int(resident_pages(path).sum())
@@ -36,40 +36,40 @@ def evict(path: Path) -> None:
 
 
 def resident_pages(path: Path) -> npt.NDArray[np.bool_]:
-    """Return which pages of a file are in memory, as mincore tells."""
+    """Return which pages of a file are in memory, according to mincore."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        # Copy-on-write, since ctypes takes the address of writable memory alone.
+        # Copy-on-write, because ctypes takes the address of writable memory only.
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-    found = np.zeros(-(-size // mmap.PAGESIZE), dtype=np.uint8)
+    flags = np.zeros(-(-size // mmap.PAGESIZE), dtype=np.uint8)
     library = ctypes.CDLL(None, use_errno=True)
-    if library.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), found.ctypes):
+    if library.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), flags.ctypes):
         raise OSError(ctypes.get_errno(), f"mincore of {path}")
-    return (found & 1).astype(bool)
+    return (flags & 1).astype(bool)
 
 
 def read_sequentially(path: Path, stop: int, request: int = 1024 * 1024) -> int:
-    """Read a file from its beginning to byte `stop` and return the bytes read."""
+    """Read a file from its beginning to byte `stop` and return the number of bytes read."""
     buffer = memoryview(mmap.mmap(-1, request))
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return sum(
-            os.preadv(descriptor, [buffer[: min(request, stop - place)]], place)
-            for place in range(0, stop, request)
+            os.preadv(descriptor, [buffer[: min(request, stop - offset)]], offset)
+            for offset in range(0, stop, request)
         )
     finally:
         os.close(descriptor)
 
 
 def read_rows(path: Path, offsets: npt.NDArray[np.int64], row_bytes: int, in_flight: int) -> int:
-    """Read rows with so many requests under way at a time and return their number."""
+    """Read rows with `in_flight` requests at a time and return the number of rows."""
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def work(part: npt.NDArray[np.int64]) -> None:
+    def work(offsets: npt.NDArray[np.int64]) -> None:
         buffer = bytearray(row_bytes)
-        for offset in part.tolist():
+        for offset in offsets.tolist():
             os.preadv(descriptor, [buffer], offset)
 
     try:

@@ -1,35 +1,38 @@
 """A store larger than the page cache left to it: speed, and memory over time.
 
-A helper process drops the file's pages beyond a budget all the while, so that no
-control group is needed. The system drops no page that a mapping holds: those who
-map the file let go of its pages twenty times a second.
+A helper process keeps dropping the file's pages beyond a budget, which takes the
+place of a control group. The system does not drop pages that are mapped, so
+contenders that map the file release its pages twenty times per second.
 """
 
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 
 from benchmarks.disk import evict, resident_pages
-from benchmarks.protocol import ROUNDS, Result, interleaved, ratio
+from benchmarks.plain import MappedDataset, mapped_loader
+from benchmarks.protocol import ROUNDS, Contenders, Result, interleaved, ratio
 from benchmarks.stores import store_of
 from galahstream.store import open_store
 from galahstream.store.readahead import advise
+from galahstream.store.readers import Reading
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
 BATCH, BLOCK = 32, 32
-_PLAIN = "plain mapped Dataset"
-_SLICE = 32 * 1024 * 1024
+PLAIN = "plain mapped Dataset"
+GLOBAL_PREAD = "global shuffle, pread"
+_SLICE_BYTES = 32 * 1024 * 1024
 
 
 def run(
@@ -40,9 +43,9 @@ def run(
     budget: int = 1_000_000_000,
     seconds: float = 4.0,
 ) -> Result:
-    """Measure spectra/s of `seconds` of a shuffled epoch while at most `budget` bytes stay."""
+    """Measure spectra/s during `seconds` of an epoch, with `budget` bytes of page cache."""
     path = store_of(source, work, "npy float32", times)
-    contenders: dict[str, Callable[[int], float]] = {_PLAIN: partial(_plain, path, budget, seconds)}
+    contenders: Contenders = {PLAIN: partial(_plain, path, budget, seconds)}
     for reading in ("mapped", "pread"):
         for order, block in (("block", BLOCK), ("global", None)):
             contenders[f"{order} shuffle, {reading}"] = partial(
@@ -50,9 +53,9 @@ def run(
             )
     figures = interleaved(contenders, rounds, warm_up=0)
     ratios = [
-        ratio(figures, name, _PLAIN, 80 if name.startswith("block") else 50)
+        ratio(figures, name, PLAIN, 80 if name.startswith("block") else 50)
         for name in figures
-        if name != _PLAIN
+        if name != PLAIN
     ]
     growth, notes = _growth(source, work, times, budget)
     settings = {
@@ -70,11 +73,11 @@ def run(
 
 
 def _loader(
-    path: Path, budget: int, seconds: float, reading: str, block: int | None, number: int
+    path: Path, budget: int, seconds: float, reading: Reading, block: int | None, number: int
 ) -> float:
     flux = path / "flux.npy"
     evict(flux)
-    with open_store(path, reading=reading) as store, _kept_below(flux, budget):
+    with open_store(path, reading=reading) as store, _limited_cache(flux, budget):
         loader = SpectraLoader(
             SpectraDataset(store), BATCH, shuffle=True, seed=number, shuffle_block=block,
             memory_budget=budget // 4,
@@ -84,38 +87,34 @@ def _loader(
 
 
 def _plain(path: Path, budget: int, seconds: float, number: int) -> float:
-    """Measure np.load with mmap_mode and one spectrum at a time, as one writes it first."""
+    """Measure a mapped Dataset in a DataLoader, the obvious way to write it."""
     evict(path / "flux.npy")
-    flux = np.load(path / "flux.npy", mmap_mode="r")
+    torch.manual_seed(number)
+    with open_store(path) as store:
+        loader = mapped_loader(SpectraDataset(store), BATCH)
+    mapped = loader.dataset
+    assert isinstance(mapped, MappedDataset)
     ended = threading.Event()
 
     def release_pages() -> None:
         while not ended.wait(0.05):
-            advise(flux._mmap, "MADV_DONTNEED")
+            advise(mapped.mapping, "MADV_DONTNEED")
 
-    def batches() -> Iterator[list[torch.Tensor]]:
-        order = np.random.default_rng(number).permutation(len(flux))
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            yield [
-                torch.stack([torch.from_numpy(np.log(np.maximum(flux[row], 0.2))) for row in rows])
-            ]
-
-    letting_go = threading.Thread(target=release_pages)
-    letting_go.start()
+    releasing = threading.Thread(target=release_pages)
+    releasing.start()
     try:
-        with _kept_below(path / "flux.npy", budget):
-            return _rate(batches(), seconds)
+        with _limited_cache(path / "flux.npy", budget):
+            return _rate(loader, seconds)
     finally:
         ended.set()
-        letting_go.join()
+        releasing.join()
 
 
-def _rate(batches: Any, seconds: float) -> float:
-    """Return spectra/s of what comes within some seconds, after the first second."""
+def _rate(batches: Iterable[Any], seconds: float) -> float:
+    """Return spectra/s over some seconds of epochs, not counting the first second."""
     begun = time.perf_counter()
     start, count = 0.0, 0
-    for batch in batches:
+    for batch in chain.from_iterable(repeat(batches)):
         now = time.perf_counter()
         if start:
             count += len(batch[0])
@@ -127,9 +126,9 @@ def _rate(batches: Any, seconds: float) -> float:
 
 
 @contextmanager
-def _kept_below(flux: Path, budget: int) -> Iterator[None]:
+def _limited_cache(flux: Path, budget: int) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
-    helper = context.Process(target=keep_below, args=(str(flux), budget), daemon=True)
+    helper = context.Process(target=limit_cache, args=(str(flux), budget), daemon=True)
     helper.start()
     try:
         yield
@@ -138,20 +137,20 @@ def _kept_below(flux: Path, budget: int) -> Iterator[None]:
         helper.join()
 
 
-def keep_below(flux: str, budget: int) -> None:
-    """Drop a file's pages, slice after slice, whenever more than `budget` bytes are in memory."""
+def limit_cache(flux: str, budget: int) -> None:
+    """Drop a file's pages slice by slice whenever more than `budget` bytes are in memory."""
     path, pages = Path(flux), budget // os.sysconf("SC_PAGESIZE")
     size = path.stat().st_size
     descriptor = os.open(path, os.O_RDONLY)
-    hand = 0
+    offset = 0
     while True:
         resident = int(resident_pages(path).sum())
-        for _ in range(-(-size // _SLICE)):
+        for _ in range(-(-size // _SLICE_BYTES)):
             if resident <= pages:
                 break
-            os.posix_fadvise(descriptor, hand, _SLICE, os.POSIX_FADV_DONTNEED)
-            resident -= _SLICE // 4096 * pages // max(size // 4096, 1)
-            hand = (hand + _SLICE) % size
+            os.posix_fadvise(descriptor, offset, _SLICE_BYTES, os.POSIX_FADV_DONTNEED)
+            resident -= _SLICE_BYTES // 4096 * pages // max(size // 4096, 1)
+            offset = (offset + _SLICE_BYTES) % size
         time.sleep(0.02)
 
 
@@ -160,13 +159,13 @@ def _growth(
 ) -> tuple[dict[str, list[dict[str, float]]], list[str]]:
     """Return memory after each of three epochs of a small and of the large store."""
     context = multiprocessing.get_context("spawn")
-    found, notes = {}, []
+    growth, notes = {}, []
     for count in (max(times // 6, 1), times):
         path = store_of(source, work, "npy float32", count)
         with context.Pool(1) as pool:
             sizes = pool.apply(three_epochs, (str(path), budget))
         name = f"{(path / 'flux.npy').stat().st_size / 1e9:.1f} GB"
-        found[name] = sizes
+        growth[name] = sizes
         epochs = ", ".join(
             f"{one['private']:.0f} / {one['resident']:.0f} / {one['proportional']:.0f}"
             for one in sizes
@@ -175,7 +174,7 @@ def _growth(
             f"{name}: private / resident / proportional memory in MB before and after each of 3 "
             f"epochs: {epochs}"
         )
-    return found, notes
+    return growth, notes
 
 
 def three_epochs(path: str, budget: int) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The loader against other libraries' ways to the same batches."""
+"""The loader against other libraries that make the same batches."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -10,29 +10,39 @@ import numpy as np
 import torch
 
 from benchmarks.peers import NAMES, Peer, PeerMissingError, Task, open_peer
-from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, median, ratio, timed
+from benchmarks.plain import FLOOR, scaled_targets
+from benchmarks.protocol import (
+    MIN_SECONDS,
+    ROUNDS,
+    Contenders,
+    Result,
+    interleaved,
+    median,
+    ratio,
+    timed,
+)
 from benchmarks.stores import store_of
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 
 BATCH, WORKERS = 32, 2
-_OURS = "galahstream"
+OURS = "galahstream"
 
 
 def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
-    """Measure spectra/s of every peer that is installed, after checking what it gives."""
+    """Measure spectra/s of every peer that is installed, after checking its batches."""
     dataset = SpectraDataset(open_store(store_of(source, work, "npy float32")))
-    peers, notes = _opened(dataset, work / "peers")
+    peers, notes = _open_peers(dataset, work / "peers")
     with SpectraLoader(dataset, BATCH, shuffle=True, num_workers=WORKERS) as loader:
-        contenders = {_OURS: partial(_ours, loader)}
+        contenders: Contenders = {OURS: partial(_ours, loader)}
         contenders |= {peer.name: partial(_theirs, peer) for peer in peers}
         figures = interleaved(contenders, rounds, warm_up=2)
     for peer in peers:
         peer.close()
     fastest = max((peer.name for peer in peers), key=lambda name: median(figures[name]))
     ratios = [
-        ratio(figures, _OURS, peer.name, 1.8 if peer.name == fastest else None) for peer in peers
+        ratio(figures, OURS, peer.name, 1.8 if peer.name == fastest else None) for peer in peers
     ]
     settings = {
         "batch": BATCH,
@@ -46,11 +56,10 @@ def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
     )  # fmt: skip
 
 
-def _opened(dataset: SpectraDataset, folder: Path) -> tuple[list[Peer], list[str]]:
+def _open_peers(dataset: SpectraDataset, folder: Path) -> tuple[list[Peer], list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
-    labels = np.concatenate([np.asarray(dataset[row][1])[None] for row in range(len(dataset))])
     flux = np.load(dataset.store.path / "flux.npy", mmap_mode="r")[: len(dataset)]
-    task = Task(flux, labels, folder, BATCH, 0.2, 42, WORKERS)
+    task = Task(flux, scaled_targets(dataset), folder, BATCH, FLOOR, 42, WORKERS)
     peers, notes = [], []
     for name in NAMES:
         try:
@@ -64,20 +73,26 @@ def _opened(dataset: SpectraDataset, folder: Path) -> tuple[list[Peer], list[str
 
 
 def check(peer: Peer, dataset: SpectraDataset) -> None:
-    """Raise where an epoch of a peer is not every star once with the flux that belongs to it."""
-    flux_of = {dataset[row][1].numpy().tobytes(): row for row in range(len(dataset))}
+    """Check that an epoch of a peer has every star once, with its own flux.
+
+    Raises
+    ------
+    AssertionError
+        If it does not.
+    """
+    row_of = {dataset[row][1].numpy().tobytes(): row for row in range(len(dataset))}
     seen: set[int] = set()
     n_seen = 0
     for flux, labels in peer.epoch(0):
         n_seen += len(flux)
-        rows = [flux_of[label.numpy().tobytes()] for label in labels]
+        rows = [row_of[label.numpy().tobytes()] for label in labels]
         seen.update(rows)
-        wanted, _ = dataset.read_batch(rows)
-        if flux.dtype != torch.float32 or not torch.allclose(flux, wanted, rtol=1e-5, atol=1e-6):
-            msg = f"{peer.name}: its flux differs from that of the source"
+        expected, _ = dataset.read_batch(rows)
+        if flux.dtype != torch.float32 or not torch.allclose(flux, expected, rtol=1e-5, atol=1e-6):
+            msg = f"{peer.name}: its flux differs from the flux of the source"
             raise AssertionError(msg)
     if n_seen != len(dataset) or len(seen) != len(dataset):
-        msg = f"{peer.name}: {n_seen} spectra of {len(seen)} stars; {len(dataset)} were expected"
+        msg = f"{peer.name}: {n_seen} spectra of {len(seen)} stars; expected {len(dataset)} of each"
         raise AssertionError(msg)
 
 

@@ -1,13 +1,12 @@
-"""From nothing to the first batch, each time in a fresh process."""
+"""Imports and the first batch, each time in a fresh process."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.protocol import ROUNDS, Result, interleaved, ratio
+from benchmarks.protocol import ROUNDS, Contenders, Result, interleaved, ratio
 from benchmarks.stores import store_of
 
 _TIME = "import json, sys, time; start = time.perf_counter(); "
@@ -17,7 +16,7 @@ _FIRST = (
     "loader = gs.SpectraLoader(gs.SpectraDataset(store), shuffle=True); "
     "next(iter(loader))"
 )
-_WAYS = {
+_PROGRAMS = {
     "import galahstream": f"{_TIME}import galahstream as gs{_END}",
     "import torch": f"{_TIME}import torch{_END}",
     "open_store to first batch, after import torch": (
@@ -35,13 +34,13 @@ _WAYS = {
 
 
 def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
-    """Measure seconds, files in the page cache and kernels compiled before."""
+    """Measure seconds, with files in the page cache and compiled kernels on disk."""
     path = store_of(source, work, "npy float32")
-    contenders: dict[str, Callable[[int], float]] = {
-        name: partial(_seconds, code, path) for name, code in _WAYS.items()
+    contenders: Contenders = {
+        name: partial(_seconds, code, path) for name, code in _PROGRAMS.items()
     }
     figures = interleaved(contenders, rounds)
-    first, everything = list(_WAYS)[2], list(_WAYS)[4]
+    first, everything = list(_PROGRAMS)[2], list(_PROGRAMS)[4]
     ratios = [ratio(figures, first, everything)]
     return Result("startup", "Start to first batch", "s", figures, ratios, {"rounds": rounds})
 

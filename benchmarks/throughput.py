@@ -1,84 +1,114 @@
 """Warm epochs: each store and kind of worker against the kernel alone and plain PyTorch."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+import numpy.typing as npt
 
-from benchmarks.protocol import MIN_SECONDS, ROUNDS, Result, interleaved, ratio, timed
+from benchmarks.plain import mapped_loader, published_script
+from benchmarks.protocol import (
+    MIN_SECONDS,
+    ROUNDS,
+    Contenders,
+    Ratio,
+    Result,
+    interleaved,
+    ratio,
+    timed,
+)
 from benchmarks.stores import KINDS, store_of
 from galahstream.store import open_store
-from galahstream.store.quantization import Quantized16
+from galahstream.store.readers import RowSpan
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.kernels import best_kernels
+from galahstream.stream.kernels import best_backend, choose_kernel
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.transforms import LogFlux
 
 BATCH = 32
-_PUBLISHED, _MAPPED = "published way, all in memory", "mapped Dataset in a DataLoader"
-# The loader may not write over a batch that is in use; so many are under way at a time.
+BEST, SIXTEEN_BIT = "npy float32, 2 threads", "npy uint16, 2 threads"
+PUBLISHED = "published way, all in memory"
+MAPPED = "mapped Dataset in a DataLoader, 0 workers"
+MAPPED_IN_PROCESSES = "mapped Dataset in a DataLoader, 2 workers"
+_KERNEL, _KERNEL_16 = "kernel, float32, 2 threads", "kernel, uint16, 2 threads"
+_KERNEL_8 = "kernel, float32, 2 threads, 8 outputs each"
+# The loader may not write into a batch that is in use, so it cycles through this many buffers.
 _OUTPUTS = 8
 
 
 def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Result:
-    """Measure spectra/s of a training epoch in every way; of a repeated survey in npy alone."""
+    """Measure spectra/s of a training epoch; of a repeated survey in .npy stores only.
+
+    The published way needs all spectra in memory, and is left out for a repeated survey.
+    """
     kinds = [kind for kind in KINDS if times == 1 or kind.startswith("npy")]
-    stores = {kind: open_store(store_of(source, work, kind, times)) for kind in kinds}
-    datasets = {kind: SpectraDataset(store) for kind, store in stores.items()}
+    datasets = {
+        kind: SpectraDataset(open_store(store_of(source, work, kind, times))) for kind in kinds
+    }
     plain = datasets["npy float32"]
-    contenders: dict[str, Callable[[int], float]] = {}
-    for dtype in ("float32", "uint16"):
-        known = datasets[f"npy {dtype}"]
-        contenders[f"kernel, {dtype}, 2 threads"] = partial(bare_kernel, known, 2, 1)
-    contenders["kernel, float32, 2 threads, 8 outputs each"] = partial(
-        bare_kernel, plain, 2, _OUTPUTS
-    )
-    loaders = {}
-    for kind, dataset in datasets.items():
-        loaders[f"{kind}, 2 threads"] = SpectraLoader(dataset, BATCH, shuffle=True)
-    for workers, worker_type in ((0, "thread"), (1, "thread"), (2, "process")):
-        plural = "" if workers == 1 else "es" if worker_type == "process" else "s"
-        loaders[f"npy float32, {workers} {worker_type}{plural}"] = SpectraLoader(
-            plain, BATCH, shuffle=True, num_workers=workers, worker_type=worker_type
-        )
-    contenders |= {name: partial(_epoch, loader) for name, loader in loaders.items()}
+    loaders = _loaders(datasets)
+    contenders: Contenders = {
+        _KERNEL: partial(bare_kernel, plain, 2, 1),
+        _KERNEL_16: partial(bare_kernel, datasets["npy uint16"], 2, 1),
+        _KERNEL_8: partial(bare_kernel, plain, 2, _OUTPUTS),
+        **{name: partial(_epoch, loader) for name, loader in loaders.items()},
+        MAPPED: partial(_epoch, mapped_loader(plain, BATCH)),
+        MAPPED_IN_PROCESSES: partial(_epoch, mapped_loader(plain, BATCH, workers=2)),
+    }
     if times == 1:
-        contenders[_PUBLISHED] = partial(_epoch, _published(plain))
-    for workers in (0, 2):
-        mapped = DataLoader(
-            _MappedDataset(plain), BATCH, shuffle=True, num_workers=workers,
-            persistent_workers=workers > 0, multiprocessing_context="fork" if workers else None,
-        )  # fmt: skip
-        contenders[f"{_MAPPED}, {workers} workers"] = partial(_epoch, mapped)
+        contenders[PUBLISHED] = partial(_epoch, published_script(plain, BATCH))
     figures = interleaved(contenders, rounds, warm_up=2)
     for loader in loaders.values():
         loader.close()
-    best = "npy float32, 2 threads"
-    ratios = [
-        ratio(figures, best, "kernel, float32, 2 threads", 0.85),
-        ratio(figures, best, "kernel, float32, 2 threads, 8 outputs each"),
-        ratio(figures, "npy uint16, 2 threads", best, 1.15),
-        ratio(figures, "npy uint16, 2 threads", "kernel, uint16, 2 threads"),
-        ratio(figures, best, f"{_MAPPED}, 0 workers"),
-    ]
-    if times == 1:
-        ratios.append(ratio(figures, "hdf5 float32, 2 threads", best, 0.9))
-        ratios.append(ratio(figures, best, _PUBLISHED))
     settings = {
         "batch": BATCH,
         "stars": len(plain),
         "pixels": plain.n_pixels,
         "rounds": rounds,
-        "kernels": best_kernels().name,
+        "kernels": best_backend().name,
     }
     name = "throughput" if times == 1 else f"throughput-{times}"
     title = f"Warm training epochs of {len(plain):,} stars"
-    return Result(name, title, "spectra/s", figures, ratios, settings)
+    return Result(name, title, "spectra/s", figures, _ratios(figures), settings)
+
+
+def _loaders(datasets: dict[str, SpectraDataset]) -> dict[str, SpectraLoader]:
+    loaders = {
+        f"{kind}, 2 threads": SpectraLoader(dataset, BATCH, shuffle=True)
+        for kind, dataset in datasets.items()
+    }
+    for name, workers, worker_type in (
+        ("npy float32, 0 threads", 0, "thread"),
+        ("npy float32, 1 thread", 1, "thread"),
+        ("npy float32, 2 processes", 2, "process"),
+    ):
+        loaders[name] = SpectraLoader(
+            datasets["npy float32"],
+            BATCH,
+            shuffle=True,
+            num_workers=workers,
+            worker_type=worker_type,
+        )
+    return loaders
+
+
+def _ratios(figures: dict[str, list[float]]) -> list[Ratio]:
+    wanted: list[tuple[str, str, float | None]] = [
+        (BEST, _KERNEL, 0.85),
+        (BEST, _KERNEL_8, None),
+        (SIXTEEN_BIT, BEST, 1.15),
+        (SIXTEEN_BIT, _KERNEL_16, None),
+        (BEST, MAPPED, None),
+        ("hdf5 float32, 2 threads", BEST, 0.9),
+        (BEST, PUBLISHED, None),
+    ]
+    return [
+        ratio(figures, name, over, goal)
+        for name, over, goal in wanted
+        if name in figures and over in figures
+    ]
 
 
 def _epoch(loader: Iterable[Any], _: int) -> float:
@@ -87,20 +117,19 @@ def _epoch(loader: Iterable[Any], _: int) -> float:
 
 def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
     """Return spectra/s of the loader's kernel with nothing around it but its threads."""
-    flux, kernels, log = dataset.store.flux, best_kernels(), dataset.transform
-    assert isinstance(log, LogFlux)
+    flux = open_store(dataset.store.path, verify="open").flux
+    kernel = choose_kernel(flux.encoding, dataset.transform)
     order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+    def transform_span(out: npt.NDArray[np.float32], span: RowSpan) -> None:
+        kernel(span.buffer, span.starts, out[span.positions])
 
     def work(first: int) -> None:
         outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]
         for place, rows in enumerate(batches[first::n_threads]):
             out = outputs[place % n_outputs][: len(rows)]
-            for _, flat, starts in flux.reader.pieces(rows):
-                if not isinstance(flux.encoding, Quantized16):
-                    kernels.log_rows(flat, starts, log, out)
-                else:
-                    kernels.log_codes(flat, starts, flux.encoding, log, out)
+            flux.read(rows, partial(transform_span, out))
 
     def all_threads() -> int:
         threads = [threading.Thread(target=work, args=(first,)) for first in range(n_threads)]
@@ -111,25 +140,3 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
         return len(order)
 
     return timed(all_threads, MIN_SECONDS)
-
-
-def _published(dataset: SpectraDataset) -> DataLoader[Any]:
-    """Return what the published script does: everything read and logged before the first batch."""
-    flux = np.log(np.maximum(dataset.store.flux[dataset.rows], 0.2))
-    labels = np.asarray(dataset._scores)
-    tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(labels))
-    return DataLoader(tensors, BATCH, shuffle=True)
-
-
-class _MappedDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """What one writes first: np.load with mmap_mode, one spectrum at a time."""
-
-    def __init__(self, dataset: SpectraDataset) -> None:
-        self._flux = np.load(dataset.store.path / "flux.npy", mmap_mode="r")
-        self._labels = torch.from_numpy(dataset._scores)
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.from_numpy(np.log(np.maximum(self._flux[index], 0.2))), self._labels[index]

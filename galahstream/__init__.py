@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from galahstream.learn.inference import evaluate as evaluate
     from galahstream.learn.inference import predict as predict
     from galahstream.learn.models.cnn import SpectraCNN as SpectraCNN
+    from galahstream.learn.train import train as train
     from galahstream.learn.trained_model import load_model as load_model
-    from galahstream.learn.trainer import train as train
     from galahstream.store import open_store as open_store
     from galahstream.stream.config import show_config as show_config
     from galahstream.stream.dataset import SpectraDataset as SpectraDataset
@@ -31,7 +31,7 @@ _LAZY_IMPORTS = {
     "LogFlux": "galahstream.stream.transforms",
     "ZScore": "galahstream.stream.transforms",
     "SpectraCNN": "galahstream.learn.models.cnn",
-    "train": "galahstream.learn.trainer",
+    "train": "galahstream.learn.train",
     "load_model": "galahstream.learn.trained_model",
     "evaluate": "galahstream.learn.inference",
     "predict": "galahstream.learn.inference",

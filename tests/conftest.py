@@ -1,4 +1,4 @@
-"""Real files that the tests read: small surveys of numbers whose every pixel is known."""
+"""Real files that the tests read: small surveys in which every pixel is known."""
 
 import os
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class Pair:
 
 
 def make_pair(folder: Path, stars: int = N_STARS, pixels: int = N_PIXELS, seed: int = 0) -> Pair:
-    """Write a pair whose labels can be learnt from its spectra, with odd pixels in it."""
+    """Write a pair whose labels can be learnt from its spectra, with a few unusual pixels."""
     generator = np.random.default_rng(seed)
     labels = generator.normal(size=(stars, 8))
     labels[:, 4] = 5500 + 400 * labels[:, 4]
     phase = np.linspace(0, 3, pixels)
-    spectra = 1 - 0.3 * np.exp(-((phase - (labels[:, 4:5] - 5000) / 700) ** 2))
-    spectra = (spectra + 0.01 * generator.normal(size=spectra.shape)).astype(np.float32)
+    flux = 1 - 0.3 * np.exp(-((phase - (labels[:, 4:5] - 5000) / 700) ** 2))
+    spectra = (flux + 0.01 * generator.normal(size=flux.shape)).astype(np.float32)
     spectra[3, 5], spectra[4, 6], spectra[5, 7], spectra[6, 8] = np.nan, np.inf, -0.5, 0.0
     folder.mkdir()
     np.save(folder / "spectra.npy", spectra)

@@ -1,4 +1,4 @@
-"""Other libraries' ways of feeding spectra, one a file, each in its best documented set-up."""
+"""Other libraries that feed spectra, one per file, each in its best documented set-up."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Task:
-    """What each peer is asked for, the training rows of the same survey.
+    """The task of each peer: to feed the training rows of the same survey.
 
     Attributes
     ----------
@@ -36,15 +36,15 @@ class Task:
     labels : ndarray, shape (n, 3), float32
         Their z-scores.
     folder : Path
-        Where a peer may write the survey in a format of its own, once.
+        Where a peer may write the survey in its own format, once.
     batch_size : int
-        Spectra a batch.
+        Spectra per batch.
     floor : float
         Flux is log(max(flux, floor)), natural, float32; every pixel is finite.
     seed : int
-        Of the peer's own shuffle.
+        Seed of the peer's own shuffle.
     workers : int
-        Threads or processes that it may take; a peer that is faster with none takes none.
+        Threads or processes that it may use; a peer that is faster without uses none.
     """
 
     flux: npt.NDArray[np.float32]
@@ -58,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer that is ready to feed: `epoch(number)` gives the batches of one shuffled epoch."""
+    """A peer that is ready: `epoch(number)` yields the batches of one shuffled epoch."""
 
     name: str
     set_up: str
@@ -79,9 +79,9 @@ def open_peer(module: str, task: Task) -> Peer:
         If its package is not installed.
     """
     try:
-        found = import_module(f"benchmarks.peers.{module}")
+        module_of_peer = import_module(f"benchmarks.peers.{module}")
     except ImportError as error:
         msg = f"{module}: {error}; pip install 'galahstream[bench]'"
         raise PeerMissingError(msg) from error
-    peer: Peer = found.open_peer(task)
+    peer: Peer = module_of_peer.open_peer(task)
     return peer

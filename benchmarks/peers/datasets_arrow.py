@@ -23,8 +23,10 @@ def open_peer(task: Task) -> Peer:
             for flux, labels in zip(task.flux, task.labels, strict=True):
                 yield {"flux": flux, "labels": labels}
 
-        made = Dataset.from_generator(rows, features=features, cache_dir=str(task.folder / "cache"))
-        made.save_to_disk(folder)
+        written = Dataset.from_generator(
+            rows, features=features, cache_dir=str(task.folder / "cache")
+        )
+        written.save_to_disk(folder)
     stored = datasets.load_from_disk(str(folder)).with_format("numpy")
 
     def epoch(number: int) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from benchmarks.peers import Batch, Peer, Task
 
 
 def open_peer(task: Task) -> Peer:
-    """Write one HDF5 file and read each batch's rows one after another from it."""
+    """Write one HDF5 file and read the rows of each batch one by one."""
     path = task.folder / "h5py.h5"
     n_rows, n_pixels = task.flux.shape
     if not path.exists():
@@ -27,8 +27,8 @@ def open_peer(task: Task) -> Peer:
         for start in range(0, n_rows, task.batch_size):
             rows = order[start : start + task.batch_size]
             flux = torch.empty((len(rows), n_pixels))
-            for place, row in enumerate(rows):
-                stored.read_direct(flux.numpy(), np.s_[row, :], np.s_[place, :])
+            for position, row in enumerate(rows):
+                stored.read_direct(flux.numpy(), np.s_[row, :], np.s_[position, :])
             yield flux.clamp_(min=task.floor).log_(), labels[torch.from_numpy(rows)]
 
     return Peer(f"h5py {h5py.__version__}", "chunks of one row, no workers", epoch, file.close)

@@ -11,7 +11,7 @@ from benchmarks.peers import Batch, Peer, Task
 
 
 def open_peer(task: Task) -> Peer:
-    """Write one zarr array and ask for the next batch while the last one is in use."""
+    """Write one zarr array and request the next batch while the current one is in use."""
     path = task.folder / "tensorstore"
     n_rows, n_pixels = task.flux.shape
     spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(path)}}
@@ -22,23 +22,23 @@ def open_peer(task: Task) -> Peer:
             "dtype": "<f4",
             "compressor": None,
         }
-        made = tensorstore.open({**spec, "metadata": metadata}, create=True).result()
+        created = tensorstore.open({**spec, "metadata": metadata}, create=True).result()
         for start in range(0, n_rows, 256):
             stop = min(start + 256, n_rows)
-            made[start:stop] = task.flux[start:stop]
+            created[start:stop] = task.flux[start:stop]
     stored = tensorstore.open(spec, open=True).result()
     labels = torch.from_numpy(task.labels)
 
     def epoch(number: int) -> Iterator[Batch]:
         order = np.random.default_rng((task.seed, number)).permutation(n_rows)
-        parts = [
+        batches = [
             order[start : start + task.batch_size] for start in range(0, n_rows, task.batch_size)
         ]
-        coming = stored[parts[0]].read()
-        for place, rows in enumerate(parts):
+        coming = stored[batches[0]].read()
+        for index, rows in enumerate(batches):
             flux = torch.from_numpy(coming.result())
-            if place + 1 < len(parts):
-                coming = stored[parts[place + 1]].read()
+            if index + 1 < len(batches):
+                coming = stored[batches[index + 1]].read()
             yield flux.clamp_(min=task.floor).log_(), labels[torch.from_numpy(rows)]
 
     name = f"tensorstore {version('tensorstore')}"

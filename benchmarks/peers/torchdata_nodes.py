@@ -13,7 +13,7 @@ from benchmarks.peers import Batch, Peer, Task
 
 
 def open_peer(task: Task) -> Peer:
-    """Read the source's mapping, as the library has no format of its own."""
+    """Read the mapping of the store, since the library has no format of its own."""
     n_rows, n_pixels = task.flux.shape
     n_batches = -(-n_rows // task.batch_size)
 
@@ -34,7 +34,7 @@ def open_peer(task: Task) -> Peer:
     node.reset()
 
     def epoch(_number: int) -> Iterator[Batch]:
-        # The pipeline goes on by itself: starting it anew each epoch would halve its speed.
+        # The pipeline keeps running: restarting it in each epoch would halve its speed.
         return islice(node, n_batches)
 
     name = f"torchdata {version('torchdata')}"

@@ -1,1 +1,1 @@
-"""The command line: one file per command."""
+"""The command line: `main` parses, runs and prints; each command has a file of its own."""

@@ -96,7 +96,7 @@ def convert(
     format : {"npy", "hdf5"}
     dtype : {"float32", "uint16"}
         How flux is stored: as it is, or in 16 bits: half the bytes, in equal steps
-        over `flux_range`, of 5e-5 by default; ``store.info()["code"]`` tells the error.
+        over `flux_range`, of 5e-5 by default; ``store.info()["quantization"]`` tells the error.
     flux_range : (float, float), optional
         For ``"uint16"``: the lowest and the highest flux; (-0.5, 2.7767) if not given.
         Pixels outside are clipped and counted; more than 0.1 % of them are refused.

@@ -132,7 +132,7 @@ def _rows_of(
             rows = np.arange(start, min(start + block_rows, len(store)))
             sound = np.array([row not in restored for row in rows.tolist()])
             stored = np.empty((len(rows), store.n_pixels), dtype=store.flux.dtype)
-            stored[sound] = store.flux.stored(rows[sound])
+            stored[sound] = store.flux.read_stored(rows[sound])
             for number in np.flatnonzero(~sound):
                 stored[number] = restored[int(rows[number])]
             yield start, stored

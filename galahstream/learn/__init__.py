@@ -1,1 +1,1 @@
-"""From batches to stellar labels: model, training, metrics, pictures."""
+"""Train networks that predict stellar labels, and use them."""

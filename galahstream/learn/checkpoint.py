@@ -1,327 +1,299 @@
-"""The checkpoint of a run: all that training needs to go on in mid-epoch, to the same bits."""
+"""The checkpoint of a run: all that training needs to resume in mid-epoch, to the same bits."""
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
 from galahstream.errors import CheckpointError, StorageFullError
-from galahstream.learn.metrics import LabelMetrics
-from galahstream.learn.models.cnn import SpectraCNN
-from galahstream.learn.observers.tensorboard import EpochRecord
-from galahstream.learn.trained_model import find_corruption
-from galahstream.stream.loader import SpectraLoader
-from galahstream.survey.wavelength import Window
-from galahstream.system.atomic import atomic_write
-
-CHECKPOINT = "checkpoint.pt"
-"""Name of the checkpoint in the folder of a run."""
+from galahstream.learn.models.base import SpectraNetwork
+from galahstream.learn.observers.base import Observer
+from galahstream.learn.recipe import check_texts, check_window
+from galahstream.learn.results import EpochRecord
+from galahstream.learn.run import TrainOptions
+from galahstream.learn.saved_file import (
+    FileKind,
+    check_tensor_like,
+    first_line,
+    read_saved,
+    unusable,
+    write_saved,
+)
+from galahstream.learn.trainer import LoaderState, Snapshot, Tensors, Trainer, TrainerState
+from galahstream.validation import (
+    FieldError,
+    boolean,
+    checked,
+    from_mapping,
+    integer,
+    number,
+    optional,
+    record,
+    sequence,
+    shown,
+    text,
+)
 
 SAVE_SECONDS = 60.0
-"""Training goes on for so long before its checkpoint is saved again."""
+"""Seconds of training after which its checkpoint is saved again, in mid-epoch."""
 
-_KIND = "galahstream checkpoint"
-_VERSION = 1
-
-Setting: TypeAlias = str | int | float | list[str] | list[float] | None
+_CHECKPOINT_FILE = FileKind(
+    "galahstream checkpoint", 2, "remove it to start from scratch, or choose another folder"
+)
+_MAX_EPOCHS = 1_000_000
+# Names of version 1, which counted the seconds of saving too.
+_RENAMED = {"total": "loss_sum", "waited": "wait_seconds", "seconds": "train_seconds"}
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What decides the weights of a run; device and number of workers do not.
+    """The settings that decide the weights of a run; device and number of workers do not.
 
-    `store` is the fingerprint of the store.
-    """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int
-    labels: tuple[str, ...]
-    window: Window
-    missing: str
-    shuffle_block: int | None
-    store: str
-
-    def as_dict(self) -> dict[str, Setting]:
-        """Return the settings as plain values, for a file and to compare with one."""
-        values: dict[str, Setting] = {
-            **asdict(self),
-            "lr": float(self.lr),
-            "labels": list(self.labels),
-        }
-        if self.window is not None and not isinstance(self.window, str):
-            values["window"] = [float(edge) for edge in self.window]
-        return values
-
-
-@dataclass
-class Progress:
-    """How far a run is, between two batches and never within one.
+    The number of epochs may grow: a finished run can be continued.
 
     Attributes
     ----------
-    position : dict
-        The loader's state behind the last batch that was learnt from.
-    epoch : int
-        The epoch that is trained, from 1; one more than all when they are finished.
-    total, stars, waited, seconds
-        Of that epoch so far: sum of the stars' losses, stars seen, seconds spent
-        waiting for data, seconds of training.
-    saving : float
-        Seconds that checkpoints took, in all epochs.
-    history : list of EpochRecord
-        The finished epochs.
+    batch_size, lr, seed, labels, window, missing, shuffle_block
+        Those of :class:`~galahstream.learn.run.TrainOptions`.
+    store : str
+        Fingerprint of the store.
     """
 
-    position: dict[str, Any]
-    epoch: int = 1
-    total: float = 0.0
-    stars: int = 0
-    waited: float = 0.0
-    seconds: float = 0.0
-    saving: float = 0.0
-    history: list[EpochRecord] = field(default_factory=list)
+    batch_size: int = checked(partial(integer, minimum=1))
+    lr: float = checked(partial(number, above=0))
+    seed: int = checked(integer)
+    labels: tuple[str, ...] = checked(check_texts)
+    window: str | tuple[float, float] | None = checked(optional(check_window))
+    missing: str = checked(text)
+    shuffle_block: int | None = checked(optional(partial(integer, minimum=1)))
+    store: str = checked(text)
 
-    def finish_epoch(self, record: EpochRecord, position: dict[str, Any]) -> None:
-        """Go to the beginning of the next epoch, with the loader's state there."""
-        self.history.append(record)
-        self.position, self.epoch = position, self.epoch + 1
-        self.total, self.stars, self.waited, self.seconds = 0.0, 0, 0.0, 0.0
+    @classmethod
+    def of_options(cls, options: TrainOptions, store: str) -> "RunSettings":
+        """Return the settings of a run on the store with this fingerprint."""
+        names = [field.name for field in fields(cls) if field.name != "store"]
+        return cls(**{name: getattr(options, name) for name in names}, store=store)
 
 
-class RunCheckpoint:
-    """The file that a cut run goes on from, and the parts of the run that are kept in it.
+@dataclass(frozen=True)
+class _Position:
+    """The state of a :class:`~galahstream.SpectraLoader`."""
+
+    store: str = checked(text)
+    split: str = checked(text)
+    rows: int = checked(integer)
+    seed: int = checked(integer)
+    shuffle: bool = checked(boolean)
+    shuffle_block: int | None = checked(optional(integer))
+    epoch: int = checked(integer)
+    rows_served: int = checked(integer)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """The fields of a trainer's state, as they are in a file."""
+
+    position: _Position = checked(record(_Position))
+    epoch: int = checked(partial(integer, minimum=1, maximum=_MAX_EPOCHS))
+    stars: int = checked(integer)
+    loss_sum: float = checked(number)
+    wait_seconds: float = checked(number)
+    train_seconds: float = checked(number)
+    history: tuple[EpochRecord, ...] = checked(
+        partial(sequence, check=record(EpochRecord), maximum=_MAX_EPOCHS)
+    )
+
+    def __post_init__(self) -> None:
+        where = self.position
+        in_epoch = (self.epoch - 1, self.stars)
+        # Once the last batch of an epoch is handed over, the loader is in the next epoch.
+        is_complete = self.stars == where.rows > 0 and where.rows_served == 0
+        expected = (self.epoch, 0) if is_complete else in_epoch
+        if (where.epoch, where.rows_served) != expected or self.stars > where.rows:
+            reason = (
+                f"the loader is in epoch {where.epoch + 1} after {where.rows_served} rows, the "
+                f"training in epoch {self.epoch} after {self.stars} of {where.rows} stars"
+            )
+            raise FieldError("position", reason)
+        if [one.epoch for one in self.history] != list(range(1, self.epoch)):
+            reason = f"{len(self.history)} epochs are finished, and epoch {self.epoch} is current"
+            raise FieldError("history", reason)
+
+
+class Checkpoint:
+    """The file from which an interrupted run is resumed, or a finished one continued.
 
     Parameters
     ----------
     path : Path
-        The file.
     settings : RunSettings
-        Of this run; a checkpoint of other settings is refused.
-    model, optimizer, loader
-        What is trained, by which Adam, on which stars. The optimiser's state must
-        be there to be filled: Adam with one group of all parameters.
-
-    Attributes
-    ----------
-    progress : Progress
-        How far the run is.
+        Those of this run; a checkpoint with other settings is not used.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        settings: RunSettings,
-        model: SpectraCNN,
-        optimizer: torch.optim.Adam,
-        loader: SpectraLoader,
-    ) -> None:
+    def __init__(self, path: Path, settings: RunSettings) -> None:
         self.path = path
         self.settings = settings
-        self.progress = Progress(loader.state_dict())
-        self._model, self._optimizer, self._loader = model, optimizer, loader
-        self._saved_at = time.perf_counter()
 
-    def save(self) -> None:
-        """Write the checkpoint, atomic_write the one before whole.
+    def save(self, trainer: Trainer) -> None:
+        """Write the state of a trainer, atomically.
 
         Raises
         ------
         StorageFullError
-            If it cannot be written; the one before stays.
+            If the file cannot be written; the checkpoint before it stays.
         """
-        start = time.perf_counter()
+        snapshot = trainer.snapshot()
         content = {
-            "kind": _KIND,
-            "version": _VERSION,
-            "settings": self.settings.as_dict(),
-            "progress": asdict(self.progress),
-            "weights": _on_cpu(self._model.state_dict()),
-            "optimizer": {
-                number: _on_cpu(state)
-                for number, state in self._optimizer.state_dict()["state"].items()
-            },
-            "random": torch.get_rng_state(),
+            "settings": _plain(self.settings),
+            "progress": _plain(snapshot.state),
+            "weights": snapshot.weights,
+            "optimizer": snapshot.moments,
+            "random": snapshot.random,
         }
         try:
-            with atomic_write(self.path) as temporary:
-                torch.save(content, temporary)
+            write_saved(self.path, _CHECKPOINT_FILE, content)
         except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
             msg = (
-                f"{self.path} cannot be written ({_first_line(error)}); make room, and go on from "
-                "the last checkpoint (resume=True, --resume)"
+                f"{self.path} cannot be written ({first_line(error)}); free some space, and resume "
+                f"from the last checkpoint (resume=True, --resume)"
             )
             raise StorageFullError(msg) from error
-        self._saved_at = time.perf_counter()
-        self.progress.saving += self._saved_at - start
 
-    def save_when_due(self) -> None:
-        """Write the checkpoint if the last one was written `SAVE_SECONDS` ago or earlier."""
-        if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
-            self.save()
-
-    def load(self) -> None:
-        """Put model, optimiser, loader, random numbers and progress where the file says.
+    def load(self, trainer: Trainer) -> None:
+        """Continue a trainer from the state in the file.
 
         Raises
         ------
         CheckpointError
-            If the file is no checkpoint, is damaged, or belongs to other settings.
+            If the file is not a checkpoint, is damaged, or belongs to other settings
+            or to more epochs than the trainer's.
         """
-        content = _read(self.path)
+        content = read_saved(self.path, _CHECKPOINT_FILE)
         try:
-            _check_settings(self.path, dict(content["settings"]), self.settings.as_dict())
-            progress = _progress(content["progress"], len(self._loader.order))
-            weights, moments = content["weights"], content["optimizer"]
-            _check_tensors(weights, moments, self._model)
-            random = _tensor_like(torch.get_rng_state(), content["random"], "random")
-            torch.set_rng_state(random)
-            self._loader.load_state_dict(progress.position)
-            self._model.load_state_dict(weights)
-            groups = self._optimizer.state_dict()["param_groups"]
-            self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            reason = f"no {error}" if isinstance(error, KeyError) else _first_line(error)
-            raise _unusable(self.path, reason) from error
-        self.progress = progress
+            self._check_settings(_record_of(RunSettings, content, "settings"))
+            snapshot = _read_snapshot(content, trainer)
+            self._check_epochs(snapshot.state, trainer.options.epochs)
+            trainer.restore(snapshot)
+        except CheckpointError:
+            raise
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise unusable(self.path, _CHECKPOINT_FILE, first_line(error)) from error
 
-    def remove(self) -> None:
-        """Remove the file, of a run that is complete."""
-        self.path.unlink(missing_ok=True)
+    def _check_settings(self, stored: RunSettings) -> None:
+        changes = [
+            f"{name} was {shown(before)} and is {value!r}"
+            for name, value in vars(self.settings).items()
+            if (before := getattr(stored, name)) != value
+        ]
+        if changes:
+            msg = (
+                f"{self.path} belongs to a run with other settings: {', '.join(changes)}; use the "
+                f"settings it was started with, or choose another folder (out=, --out)"
+            )
+            raise CheckpointError(msg)
+
+    def _check_epochs(self, state: TrainerState, epochs: int) -> None:
+        trained = state.epoch if state.stars else state.epoch - 1
+        if trained > epochs:
+            msg = (
+                f"{self.path} belongs to a run that is in epoch {trained}, more than the {epochs} "
+                f"to train; give at least {trained} epochs (epochs=, --epochs), or choose another "
+                f"folder (out=, --out)"
+            )
+            raise CheckpointError(msg)
 
 
-def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in state.items()}
+class CheckpointSaver(Observer):
+    """Save a checkpoint after each epoch, in mid-epoch every `SAVE_SECONDS`, and at an interrupt.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    trainer : Trainer
+        The trainer that is observed.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
+        self._checkpoint, self._trainer = checkpoint, trainer
+        self._saved_at = time.perf_counter()
+
+    def batch_finished(self, loss: float) -> None:
+        """Save if the last checkpoint was saved `SAVE_SECONDS` ago or earlier."""
+        if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
+            self._save()
+
+    def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
+        """Save the state between two epochs."""
+        self._save()
+
+    def interrupted(self, error: BaseException) -> None:
+        """Save what was learned, and say in the error how to resume."""
+        self._save()
+        error.add_note(f"the run up to here is in {self._checkpoint.path}: resume it with --resume")
+
+    def _save(self) -> None:
+        self._checkpoint.save(self._trainer)
+        self._saved_at = time.perf_counter()
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise _unusable(path, "not a file")
-    why = find_corruption(path)
-    if why is not None:
-        raise _unusable(path, why)
+def _plain(value: object) -> object:
+    """Return dataclasses as mappings and tuples as lists, for a file."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _plain(vars(value)) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _record_of(cls: Any, content: Mapping[str, Any], name: str) -> Any:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both raise whatever they meet in a damaged file
-        raise _unusable(path, _first_line(error)) from error
-    if not isinstance(content, Mapping) or content.get("kind") != _KIND:
-        raise _unusable(path, "another kind of file")
-    if content.get("version") != _VERSION:
-        msg = f"{path}: version {content.get('version')} of the format, and this galahstream reads "
-        raise CheckpointError(msg + f"version {_VERSION}; go on with the version that wrote it")
-    return content
+        return from_mapping(cls, content.get(name), ignore_unknown=True)
+    except FieldError as error:
+        raise FieldError(f"{name}.{error.field}", error.reason) from error
+    except ValueError as error:
+        raise FieldError(name, str(error)) from error
 
 
-def _check_settings(path: Path, were: Mapping[str, Setting], are: Mapping[str, Setting]) -> None:
-    other = [
-        f"{name} was {were[name]!r} and is {value!r}"
-        for name, value in are.items()
-        if were[name] != value
-    ]
-    if other:
-        msg = (
-            f"{path} belongs to a run with other settings: {', '.join(other)}; go on with those "
-            "it was started with, or choose another folder (out=, --out)"
-        )
-        raise CheckpointError(msg)
+def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:
+    if content["version"] == 1 and isinstance(content.get("progress"), Mapping):
+        progress = {_RENAMED.get(key, key): value for key, value in content["progress"].items()}
+        content = {**content, "progress": progress}
+    stored = _record_of(_Progress, content, "progress")
+    position: LoaderState = asdict(stored.position)
+    values = {field.name: getattr(stored, field.name) for field in fields(TrainerState)}
+    state = TrainerState(**{**values, "position": position, "history": list(stored.history)})
+    weights = {
+        name: check_tensor_like(tensor, _entry(content, "weights", name), f"weights.{name}")
+        for name, tensor in trainer.model.state_dict().items()
+    }
+    random = check_tensor_like(torch.get_rng_state(), content.get("random"), "random")
+    is_untrained = state.epoch == 1 and state.stars == 0
+    moments = {} if is_untrained else _read_moments(content.get("optimizer"), trainer)
+    return Snapshot(state, weights, moments, random)
 
 
-def _check_tensors(weights: Any, moments: Any, model: SpectraCNN) -> None:
-    """Raise where weights or Adam's state are not tensors as the model's are."""
-    own = model.state_dict()
-    for name, tensor in own.items():
-        _tensor_like(tensor, weights[name], name)
-    parameters = dict(enumerate(model.parameters()))
-    if moments and set(moments) != set(parameters):  # before the first step there are none
-        msg = f"Adam's state of {len(moments)} instead of {len(parameters)} parameters"
-        raise ValueError(msg)
-    for number, state in moments.items():
-        _tensor_like(torch.zeros(()), state["step"], "step")
+def _read_moments(stored: object, trainer: Trainer) -> dict[int, Tensors]:
+    parameters = dict(enumerate(trainer.model.parameters()))
+    if not isinstance(stored, Mapping) or set(stored) != set(parameters):
+        reason = f"expected Adam's state of {len(parameters)} parameters"
+        raise FieldError("optimizer", reason)
+    moments: dict[int, Tensors] = {}
+    for index, parameter in parameters.items():
+        field = f"optimizer.{index}"
+        step = _entry(stored, index, "step")
+        # Its dtype is torch's default of the run that saved it.
+        dtype = torch.float64 if getattr(step, "dtype", None) == torch.float64 else torch.float32
+        moments[index] = {"step": check_tensor_like(torch.zeros((), dtype=dtype), step, field)}
         for name in ("exp_avg", "exp_avg_sq"):
-            _tensor_like(parameters[number], state[name], name)
+            moment = _entry(stored, index, name)
+            moments[index][name] = check_tensor_like(parameter, moment, f"{field}.{name}")
+    return moments
 
 
-def _tensor_like(own: torch.Tensor, stored: Any, name: str) -> torch.Tensor:
-    if (
-        not isinstance(stored, torch.Tensor)
-        or stored.dtype != own.dtype
-        or stored.shape != own.shape
-    ):
-        msg = f"{name} is not a tensor of {own.dtype} of shape {tuple(own.shape)}"
-        raise TypeError(msg)
-    return stored
-
-
-def _progress(stored: Mapping[str, Any], n_rows: int) -> Progress:
-    history = [_record(record) for record in stored["history"]]
-    progress = Progress(
-        position=dict(stored["position"]),
-        epoch=_whole(stored["epoch"]),
-        total=_number(stored["total"]),
-        stars=_whole(stored["stars"]),
-        waited=_number(stored["waited"]),
-        seconds=_number(stored["seconds"]),
-        saving=_number(stored["saving"]),
-        history=history,
-    )
-    place = (progress.position["epoch"] + 1, progress.position["rows_served"])
-    if place != (progress.epoch, progress.stars) or not 0 <= progress.stars <= n_rows:
-        msg = f"the loader is in epoch {place[0]} at row {place[1]}, the training in epoch "
-        raise ValueError(msg + f"{progress.epoch} at star {progress.stars}")
-    if [record.epoch for record in history] != list(range(1, progress.epoch)):
-        msg = f"{len(history)} finished epochs, and epoch {progress.epoch} is trained"
-        raise ValueError(msg)
-    return progress
-
-
-def _record(stored: Mapping[str, Any]) -> EpochRecord:
-    return EpochRecord(
-        epoch=_whole(stored["epoch"]),
-        train_loss=_number(stored["train_loss"]),
-        val_loss=_number(stored["val_loss"]),
-        labels=tuple(_label(label) for label in stored["labels"]),
-        learning_rate=_number(stored["learning_rate"]),
-        spectra_per_s=_number(stored["spectra_per_s"]),
-        waiting_share=_number(stored["waiting_share"]),
-        seconds=_number(stored["seconds"]),
-    )
-
-
-def _label(stored: Mapping[str, Any]) -> LabelMetrics:
-    return LabelMetrics(
-        name=str(stored["name"]),
-        unit=str(stored["unit"]),
-        **{name: _number(stored[name]) for name in ("rmse", "mae", "bias", "r2")},
-    )
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        msg = f"{value!r} is not a whole number"
-        raise TypeError(msg)
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        msg = f"{value!r} is not a number"
-        raise TypeError(msg)
-    return float(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0] or type(error).__name__
-
-
-def _unusable(path: Path, reason: str) -> CheckpointError:
-    msg = (
-        f"{path}: no checkpoint of a run, or a damaged one ({reason}); expected the {CHECKPOINT} "
-        "that 'galahstream train' saves; remove it to start from the beginning"
-    )
-    return CheckpointError(msg)
+def _entry(content: Mapping[Any, Any], name: object, key: object) -> object:
+    entries = content.get(name)
+    return entries.get(key) if isinstance(entries, Mapping) else None

@@ -1,32 +1,47 @@
-"""Using a trained model: its errors on a store, and labels for stars that have none."""
+"""Use a trained model: measure its errors on a store, and predict the labels of stars."""
 
 import csv
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from galahstream.errors import CheckpointError, LabelError
+from galahstream.learn.losses import Loss, MeanSquaredError
 from galahstream.learn.metrics import LabelMetrics, label_metrics
-from galahstream.learn.models.cnn import SpectraCNN
-from galahstream.learn.recipe import Recipe
+from galahstream.learn.models.base import SpectraNetwork, as_prediction
+from galahstream.learn.recipe import Recipe, wavelength_range
+from galahstream.learn.results import Json, finite_or_none, metrics_by_name
+from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import Store, open_store
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.atomic import atomic_write
 
-# Further apart than any star's zero point and step: another grid altogether.
-_GRID_TOLERANCE = 5.0
+MAX_WAVELENGTH_OFFSET = 5.0
+"""Largest difference in Å between the grids of training and prediction.
+
+The zero points of stars observed with one spectrograph differ by less.
+"""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted labels of n stars: `ids` (n,) int64, `labels` (n, K) float64 in `units`."""
+    """Predicted labels of n stars.
+
+    Attributes
+    ----------
+    ids : ndarray, shape (n,), int64
+    labels : ndarray, shape (n, K), float64
+        Values in `units`.
+    names, units : tuple of str
+        Names and units of the K labels.
+    """
 
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.float64]
@@ -34,9 +49,12 @@ class Predictions:
     units: tuple[str, ...]
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write ids and labels, with their names as header, atomic_write the file whole."""
+        """Write a table with a column for the ids and one for each label, atomically.
+
+        Devices and pipes, such as ``/dev/stdout``, are written to as they are.
+        """
         with (
-            atomic_write(Path(path).absolute()) as temporary,
+            atomic_write(Path(path)) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
@@ -47,10 +65,18 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors of a model on a part of a store.
+    """Errors of a model on one split of a store.
 
-    `loss` is the mean squared error of z-scored labels; `same_split` tells
-    whether the store's split is the one that the model was trained with.
+    Attributes
+    ----------
+    split : str
+    n_stars : int
+    loss : float
+        Mean squared error of scaled labels.
+    labels : tuple of LabelMetrics
+        Errors in the units of the labels.
+    same_split : bool
+        Whether the split of the store is the one that the model was trained with.
     """
 
     split: str
@@ -59,40 +85,62 @@ class Evaluation:
     labels: tuple[LabelMetrics, ...]
     same_split: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, the labels by name."""
+    def as_dict(self) -> Mapping[str, Json]:
+        """Return plain values that JSON can hold, with None for NaN."""
         return {
-            **asdict(self),
-            "labels": {label.name: asdict(label) for label in self.labels},
+            "split": self.split,
+            "n_stars": self.n_stars,
+            "loss": finite_or_none(self.loss),
+            "labels": metrics_by_name(self.labels),
+            "same_split": self.same_split,
         }
 
 
 def evaluate(
-    model: SpectraCNN,
+    model: TrainedModel,
     store: Store | str | os.PathLike[str],
-    split: str = "test",
+    split: Split = "test",
     *,
-    missing: str = "raise",
+    missing: Missing = "raise",
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
 ) -> Evaluation:
-    """Return the errors of a saved model on one split of a store; nothing is trained.
+    """Return the errors of a trained model on one split of a store.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    store : Store or path-like
+        A store with the labels of the model.
+    split : {"train", "val", "test", "all"}
+    missing : {"raise", "drop"}
+        What to do with stars that lack a label.
+    batch_size, num_workers : int
+        Those of :class:`~galahstream.SpectraLoader`.
+    device : str
+        ``"auto"`` chooses cuda, else mps, else cpu.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
     CheckpointError
-        If the model was made for other spectra.
+        If the model was trained on spectra of another length or wavelength range.
     LabelError
-        If the store lacks one of the model's labels.
+        If the store lacks a label of the model.
     """
-    recipe = _recipe(model)
-    dataset = model_dataset(recipe, store, split, labels=recipe.labels, missing=missing)
+    recipe = _check_model(model).recipe
+    dataset = _open_dataset(recipe, store, split, recipe.labels, missing)
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    scores, loss = predict_dataset(model, dataset, batch_size, num_workers, choose_device(device))
-    predicted = recipe.target_transform.inverse(scores)
+    chosen = choose_device(str(device))
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+        scaled, loss = predict_scaled(model.network, loader)
+    predicted = recipe.to_labels(scaled)
     return Evaluation(
         split=split,
         n_stars=len(dataset),
@@ -103,37 +151,98 @@ def evaluate(
 
 
 def predict(
-    model: SpectraCNN,
+    model: TrainedModel,
     store: Store | str | os.PathLike[str],
-    split: str = "all",
+    split: Split = "all",
     *,
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
 ) -> Predictions:
-    """Return the labels that a saved model gives to stars, with or without labels of their own.
+    """Return the labels that a trained model predicts for stars, which need no labels themselves.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    store : Store or path-like
+    split : {"train", "val", "test", "all"}
+    batch_size, num_workers : int
+        Those of :class:`~galahstream.SpectraLoader`.
+    device : str
+        ``"auto"`` chooses cuda, else mps, else cpu.
+
+    Returns
+    -------
+    Predictions
 
     Raises
     ------
     CheckpointError
-        If the model was made for other spectra.
+        If the model was trained on spectra of another length or wavelength range.
     """
-    recipe = _recipe(model)
-    dataset = model_dataset(recipe, store, split, labels=None)
-    scores, _ = predict_dataset(model, dataset, batch_size, num_workers, choose_device(device))
-    labels = recipe.target_transform.inverse(scores)
-    return Predictions(dataset.ids, labels, recipe.labels, recipe.units)
+    recipe = _check_model(model).recipe
+    dataset = _open_dataset(recipe, store, split, None)
+    chosen = choose_device(str(device))
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+        scaled, _ = predict_scaled(model.network, loader)
+    return Predictions(dataset.ids, recipe.to_labels(scaled), recipe.labels, recipe.units)
 
 
-def model_dataset(
+@torch.inference_mode()
+def predict_scaled(
+    network: SpectraNetwork, loader: SpectraLoader, loss: Loss | None = None
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the scaled predictions of all stars of a loader, on its device, and the mean loss.
+
+    Parameters
+    ----------
+    network : SpectraNetwork
+        Moved to the loader's device; its mode of training stays.
+    loader : SpectraLoader
+        Not shuffled.
+    loss : Loss, optional
+        By default the mean squared error.
+
+    Returns
+    -------
+    scaled : ndarray, shape (n, K), float64
+    loss : float
+        NaN if the loader gives no labels.
+    """
+    loss = loss or MeanSquaredError()
+    was_training = network.training
+    network.eval().to(loader.device)
+    scaled, total, n_values = [np.empty((0, network.n_labels))], 0.0, 0
+    for batch in loader:
+        flux, labels = batch if isinstance(batch, tuple) else (batch, None)
+        prediction = as_prediction(network(flux))
+        scaled.append(prediction.mean.cpu().numpy().astype(np.float64))
+        if labels is not None:
+            total += loss.total(prediction, labels)
+            n_values += labels.numel()
+    network.train(was_training)
+    return np.concatenate(scaled), total / n_values if n_values else float("nan")
+
+
+def _check_model(model: object) -> TrainedModel:
+    if not isinstance(model, TrainedModel):
+        msg = (
+            f"{type(model).__name__} has no recipe; expected a TrainedModel, which gs.load_model "
+            f"and gs.train return"
+        )
+        raise CheckpointError(msg)
+    return model
+
+
+def _open_dataset(
     recipe: Recipe,
     store: Store | str | os.PathLike[str],
-    split: str,
+    split: Split,
     labels: tuple[str, ...] | None,
-    missing: str = "raise",
+    missing: Missing = "raise",
 ) -> SpectraDataset:
-    """Return a dataset prepared as the model's training data were, after checking that it fits."""
-    opened = store if isinstance(store, Store) else open_store(store)
+    """Return a dataset prepared like the training data of a model, after checking that it fits."""
+    opened = open_store(store) if isinstance(store, str | os.PathLike) else store
     dataset = SpectraDataset(
         opened,
         split,
@@ -145,69 +254,26 @@ def model_dataset(
     )
     if dataset.n_pixels != recipe.n_pixels:
         msg = (
-            f"{opened.path} gives {dataset.n_pixels} pixels a star and the model takes "
+            f"{opened.path} has {dataset.n_pixels} pixels per star and the model takes "
             f"{recipe.n_pixels}; use a store of the survey it was trained on"
         )
         raise CheckpointError(msg)
     if len(dataset) == 0:
         msg = f"{opened.path} has no star in {split!r}; choose another split, such as 'all'"
         raise LabelError(msg)
-    found = wavelength_range(dataset)
-    if found and recipe.wavelength_range:
-        low, high = recipe.wavelength_range
-        off = max(abs(found[0] - low), abs(found[1] - high))
-        if off > _GRID_TOLERANCE:
-            msg = (
-                f"{opened.path} covers {found[0]:.1f} to {found[1]:.1f} Å and the model was "
-                f"trained on {low:.1f} to {high:.1f} Å; use a "
-                f"store with the same wavelengths"
-            )
-            raise CheckpointError(msg)
+    _check_wavelengths(dataset, recipe)
     return dataset
 
 
-def wavelength_range(dataset: SpectraDataset) -> tuple[float, float] | None:
-    """Return first and last wavelength of a dataset's pixels in Å, or None where not known."""
-    grid = dataset.wavelength
-    return (float(grid[0]), float(grid[-1])) if np.isfinite(grid).all() else None
-
-
-def predict_dataset(
-    model: SpectraCNN,
-    dataset: SpectraDataset,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the model's scores (n, K) of a dataset in order, and the loss."""
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=device) as loader:
-        return predict_scaled(model, loader)
-
-
-@torch.inference_mode()
-def predict_scaled(
-    model: SpectraCNN, loader: SpectraLoader
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the scores of all batches, on the loader's device, and the mean squared error.
-
-    Without labels that is NaN.
-    """
-    was_training = model.training
-    model.eval().to(loader.device)
-    scores, squares, values = [np.empty((0, model.n_labels))], 0.0, 0
-    for batch in loader:
-        flux, labels = batch if isinstance(batch, tuple) else (batch, None)
-        found = model(flux)
-        scores.append(found.cpu().numpy().astype(np.float64))
-        if labels is not None:
-            squares += float(torch.sum((found - labels) ** 2))
-            values += labels.numel()
-    model.train(was_training)
-    return np.concatenate(scores), squares / values if values else float("nan")
-
-
-def _recipe(model: SpectraCNN) -> Recipe:
-    if model.recipe is None:
-        msg = "this model has no recipe; expected one from gs.load_model or gs.train"
+def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
+    covered, expected = wavelength_range(dataset), recipe.wavelength_range
+    if covered is None or expected is None:
+        return
+    offset = max(abs(a - b) for a, b in zip(covered, expected, strict=True))
+    if offset > MAX_WAVELENGTH_OFFSET:
+        msg = (
+            f"{dataset.store.path} covers {covered[0]:.1f} to {covered[1]:.1f} Å and the model was "
+            f"trained on {expected[0]:.1f} to {expected[1]:.1f} Å; use a store with the same "
+            f"wavelengths"
+        )
         raise CheckpointError(msg)
-    return model.recipe

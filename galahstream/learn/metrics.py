@@ -1,25 +1,37 @@
-"""How well labels are predicted, in their own units."""
+"""Errors of predicted labels, in the labels' own units."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from galahstream.validation import checked, number_or_nan, text
+
 
 @dataclass(frozen=True)
 class LabelMetrics:
-    """Errors of one label over n stars, in its unit; `r2` has none.
+    """Errors of one label over n stars, in the unit of the label; `r2` has no unit.
 
-    R² = 1 - sum (predicted - true)² / sum (true - mean of true)²; NaN for a
-    label that does not vary. `bias` is the mean of predicted - true.
+    Attributes
+    ----------
+    name, unit : str
+    rmse : float
+        Root mean square of predicted - true.
+    mae : float
+        Mean absolute value of predicted - true.
+    bias : float
+        Mean of predicted - true.
+    r2 : float
+        1 - sum (predicted - true)² / sum (true - mean of true)²; NaN for a label
+        that does not vary.
     """
 
-    name: str
-    unit: str
-    rmse: float
-    mae: float
-    bias: float
-    r2: float
+    name: str = checked(text)
+    unit: str = checked(text)
+    rmse: float = checked(number_or_nan)
+    mae: float = checked(number_or_nan)
+    bias: float = checked(number_or_nan)
+    r2: float = checked(number_or_nan)
 
     @property
     def caption(self) -> str:
@@ -38,22 +50,26 @@ def label_metrics(
     Parameters
     ----------
     predicted, true : ndarray, shape (n, K), float64
-        In the labels' own units.
+        Values in the units of the labels.
     names, units : tuple of str
-        Of the K labels.
+        Names and units of the K labels.
     """
-    found = []
-    for number, (name, unit) in enumerate(zip(names, units, strict=True)):
-        error = predicted[:, number] - true[:, number]
-        spread = float(np.sum((true[:, number] - true[:, number].mean()) ** 2))
-        found.append(
-            LabelMetrics(
-                name=name,
-                unit=unit,
-                rmse=float(np.sqrt(np.mean(error**2))),
-                mae=float(np.mean(np.abs(error))),
-                bias=float(np.mean(error)),
-                r2=1 - float(np.sum(error**2)) / spread if spread > 0 else float("nan"),
-            )
-        )
-    return tuple(found)
+    return tuple(
+        _metrics(predicted[:, column], true[:, column], name, unit)
+        for column, (name, unit) in enumerate(zip(names, units, strict=True))
+    )
+
+
+def _metrics(
+    predicted: npt.NDArray[np.float64], true: npt.NDArray[np.float64], name: str, unit: str
+) -> LabelMetrics:
+    error = predicted - true
+    variation = float(np.sum((true - true.mean()) ** 2))
+    return LabelMetrics(
+        name=name,
+        unit=unit,
+        rmse=float(np.sqrt(np.mean(error**2))),
+        mae=float(np.mean(np.abs(error))),
+        bias=float(np.mean(error)),
+        r2=1 - float(np.sum(error**2)) / variation if variation > 0 else float("nan"),
+    )

@@ -1,36 +1,129 @@
 """How spectra become the input of a network, and how its outputs become labels."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
+import numpy as np
+
+from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.transforms import LogFlux, ZScore
+from galahstream.survey.wavelength import Window
+from galahstream.validation import (
+    FieldError,
+    checked,
+    integer,
+    number,
+    optional,
+    sequence,
+    text,
+)
+
+_MAX_PIXELS = 2**31
+_MAX_LABELS = 4096
+_Scaled = TypeVar("_Scaled")
+
+_above_zero = partial(number, above=0)
+
+
+check_texts = partial(sequence, check=text, maximum=_MAX_LABELS)
+"""Check the names or units of labels in a file."""
+
+_numbers = partial(sequence, check=number, maximum=_MAX_LABELS)
+_numbers_above_zero = partial(sequence, check=_above_zero, maximum=_MAX_LABELS)
+
+
+def check_range(value: object) -> tuple[float, float]:
+    """Check a range in Å in a file, low and high."""
+    low, high = sequence(value, number, minimum=2, maximum=2)
+    return low, high
+
+
+def check_window(value: object) -> str | tuple[float, float]:
+    """Check the window of a run in a file: a camera, or a range in Å."""
+    return text(value) if isinstance(value, str) else check_range(value)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How spectra become a model's input, and its outputs labels.
+    """How spectra become the input of a network, and its outputs labels.
 
-    `mean` and `std` are in the labels' units, `window` and `wavelength_range`
-    in Å; `split_fingerprint` is that of the store it was trained on.
+    Attributes
+    ----------
+    n_pixels : int
+        Pixels of the input, L.
+    labels, units : tuple of str
+        Names and units of the K labels.
+    mean, std : tuple of float
+        Of the labels that the network was trained on, in their units.
+    floor, fill : float
+        Those of :class:`~galahstream.LogFlux`.
+    window : str, (float, float) or None
+        A camera, a range in Å, or None for all pixels of a store.
+    wavelength_range : (float, float) or None
+        First and last wavelength of the input in Å; None if they are not known.
+    split_fingerprint : str
+        Identifies the split of the training store.
+    seed : int
+        Seed of the training.
     """
 
-    n_pixels: int
-    labels: tuple[str, ...]
-    units: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    floor: float
-    fill: float
-    window: str | tuple[float, float] | None
-    wavelength_range: tuple[float, float] | None
-    split_fingerprint: str
-    seed: int
+    n_pixels: int = checked(partial(integer, minimum=1, maximum=_MAX_PIXELS))
+    labels: tuple[str, ...] = checked(partial(check_texts, minimum=1))
+    units: tuple[str, ...] = checked(check_texts)
+    mean: tuple[float, ...] = checked(_numbers)
+    std: tuple[float, ...] = checked(_numbers_above_zero)
+    floor: float = checked(_above_zero)
+    fill: float = checked(_above_zero)
+    window: Window = checked(optional(check_window))
+    wavelength_range: tuple[float, float] | None = checked(optional(check_range))
+    split_fingerprint: str = checked(text)
+    seed: int = checked(integer)
+
+    def __post_init__(self) -> None:
+        for name in ("units", "mean", "std"):
+            if len(getattr(self, name)) != len(self.labels):
+                reason = f"found {len(getattr(self, name))} values for {len(self.labels)} labels"
+                raise FieldError(name, reason)
+
+    @classmethod
+    def of_dataset(cls, dataset: SpectraDataset, seed: int) -> "Recipe":
+        """Return the recipe of a network that is trained on a dataset."""
+        transform, scaling = dataset.transform, dataset.target_transform
+        assert isinstance(transform, LogFlux)
+        assert scaling is not None
+        assert scaling.mean is not None
+        assert scaling.std is not None
+        return cls(
+            n_pixels=dataset.n_pixels,
+            labels=dataset.label_names,
+            units=dataset.label_units,
+            mean=tuple(scaling.mean.tolist()),
+            std=tuple(scaling.std.tolist()),
+            floor=float(transform.floor),
+            fill=float(transform.fill),
+            window=dataset.window,
+            wavelength_range=wavelength_range(dataset),
+            split_fingerprint=dataset.store.split_fingerprint,
+            seed=seed,
+        )
 
     @property
     def transform(self) -> LogFlux:
-        """What the flux goes through."""
+        """The transform of the flux."""
         return LogFlux(self.floor, self.fill)
 
     @property
     def target_transform(self) -> ZScore:
-        """What turns scores back into labels."""
+        """The scaling of the labels."""
         return ZScore(mean=self.mean, std=self.std)
+
+    def to_labels(self, scaled: _Scaled) -> _Scaled:
+        """Return scaled labels of shape (..., K) in their units: a tensor for a tensor."""
+        return self.target_transform.inverse(scaled)
+
+
+def wavelength_range(dataset: SpectraDataset) -> tuple[float, float] | None:
+    """Return first and last wavelength of a dataset's pixels in Å, or None if not known."""
+    grid = dataset.wavelength
+    return (float(grid[0]), float(grid[-1])) if np.isfinite(grid).all() else None

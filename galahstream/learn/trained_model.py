@@ -1,134 +1,184 @@
-"""Saved models: weights with all that is needed to use them, loaded without pickle's code."""
+"""Trained models: a network with its recipe, saved and loaded without pickle's code."""
 
 import os
-import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from galahstream import validation
-from galahstream.errors import CheckpointError, SourceMissingError
+from galahstream.errors import SourceMissingError
+from galahstream.learn.models import build_network
+from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import Recipe
-from galahstream.system.atomic import atomic_write
+from galahstream.learn.saved_file import (
+    FileKind,
+    check_tensor_like,
+    first_line,
+    read_saved,
+    unusable,
+    write_saved,
+)
+from galahstream.validation import FieldError, from_mapping, shown
 
-_KIND = "galahstream model"
-_VERSION = 1
+_MODEL_FILE = FileKind(
+    "galahstream model", 1, "give the model.pt that 'galahstream train' saved, or train again"
+)
 
 
-def save_model(model: SpectraCNN, path: Path) -> None:
-    """Write a model that has a recipe, atomic_write the file whole."""
-    assert model.recipe is not None
+class TrainedModel:
+    """A network and the recipe it was trained with: all that evaluation and prediction need.
+
+    Parameters
+    ----------
+    network : SpectraNetwork
+    recipe : Recipe
+        How spectra become its input, and its outputs labels.
+
+    Examples
+    --------
+    >>> model = load_model("runs/first/model.pt")  # doctest: +SKIP
+    >>> labels = model.recipe.to_labels(model(flux))  # doctest: +SKIP
+    """
+
+    def __init__(self, network: SpectraNetwork, recipe: Recipe) -> None:
+        self.network = network
+        self.recipe = recipe
+
+    def __call__(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
+        """Return the network's output for transformed flux (B, L): scaled labels (B, K)."""
+        output: torch.Tensor | Prediction = self.network(flux)
+        return output
+
+    def __repr__(self) -> str:
+        return (
+            f"<TrainedModel {self.network.name}: {self.n_pixels:,} pixels to "
+            f"{', '.join(self.recipe.labels)}; {self.n_parameters:,} parameters>"
+        )
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the input."""
+        return self.network.n_pixels
+
+    @property
+    def n_labels(self) -> int:
+        """Labels of the output."""
+        return self.network.n_labels
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return self.network.n_parameters
+
+    @property
+    def training(self) -> bool:
+        """Whether the network is in training mode."""
+        return self.network.training
+
+    def train(self, mode: bool = True) -> "TrainedModel":
+        """Switch the network to training mode and return the model."""
+        self.network.train(mode)
+        return self
+
+    def eval(self) -> "TrainedModel":
+        """Switch the network to evaluation mode and return the model."""
+        return self.train(False)
+
+    def to(self, device: str | torch.device) -> "TrainedModel":
+        """Move the network to a device and return the model."""
+        self.network.to(device)
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the network's parameters."""
+        return self.network.parameters()
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the network's weights by name."""
+        return self.network.state_dict()
+
+
+def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
+    """Write a model into a file, atomically."""
     recipe = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(model.recipe).items()
     }
-    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    content = {"kind": _KIND, "version": _VERSION, "recipe": recipe, "weights": weights}
-    with atomic_write(path) as temporary:
-        torch.save(content, temporary)
+    content = {
+        "architecture": dict(model.network.architecture),
+        "recipe": recipe,
+        "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
+    }
+    write_saved(Path(path), _MODEL_FILE, content)
 
 
-def load_model(path: str | os.PathLike[str]) -> SpectraCNN:
+def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     """Load a saved model, ready to evaluate and predict with.
 
     Returns
     -------
-    SpectraCNN
-        On the CPU, in evaluation mode, with its `recipe`.
+    TrainedModel
+        On the CPU, in evaluation mode.
 
     Raises
     ------
     SourceMissingError
-        If the file is not there.
+        If the file does not exist.
     CheckpointError
-        If it is no model of galahstream, damaged, or of a newer version.
+        If the file is not a model of galahstream, is damaged, or has a newer version.
     """
     file = Path(path)
-    if not file.is_file():
-        msg = f"{file} is not there; expected a model.pt that 'galahstream train' saved"
+    if not file.exists():
+        msg = f"{file} does not exist; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
-    why = find_corruption(file)
-    if why is not None:
-        msg = f"{file}: no saved model, or a damaged one ({why}); train again"
-        raise CheckpointError(msg)
+    content = read_saved(file, _MODEL_FILE)
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets
-        first_line = str(error).split("\n", 1)[0]
-        msg = f"{file}: no saved model, or a damaged one ({first_line}); train again"
-        raise CheckpointError(msg) from error
-    if not isinstance(content, Mapping) or content.get("kind") != _KIND:
-        msg = f"{file}: not a model that galahstream saved; expected a model.pt of 'train'"
-        raise CheckpointError(msg)
-    if content.get("version") != _VERSION:
-        msg = f"{file}: version {content.get('version')} of the format, and this galahstream reads "
-        raise CheckpointError(msg + f"version {_VERSION}; install a newer one")
-    try:
-        recipe = _recipe(content["recipe"])
-        with torch.device("meta"):  # no memory is taken for what the file only claims
-            model = SpectraCNN(recipe.n_pixels, len(recipe.labels))
-        model.load_state_dict(_weights(content["weights"]), assign=True)
+        recipe = _read_recipe(content)
+        with torch.device("meta"):  # allocates nothing for sizes that the file only claims
+            network = build_network(_read_architecture(content, recipe))
+        _load_weights(network, content)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        msg = f"{file}: weights and architecture do not fit each other ({error}); train again"
-        raise CheckpointError(msg) from error
-    model.recipe = recipe
-    return model.eval()
+        raise unusable(file, _MODEL_FILE, first_line(error)) from error
+    return TrainedModel(network, recipe).eval()
 
 
-def find_corruption(file: Path) -> str | None:
-    """Return what is wrong with the entries of a file that torch saved; None if nothing is.
-
-    Torch looks neither at their checksums nor at what they claim when it loads them.
-    """
+def _read_recipe(content: Mapping[str, Any]) -> Recipe:
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                return "entries that are compressed"
-            claimed, size = sum(entry.file_size for entry in entries), file.stat().st_size
-            if claimed > size:
-                return f"entries of {claimed:,} bytes in a file of {size:,}"
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        return str(error)
-    return None if damaged is None else f"{damaged} has another checksum than its own"
+        return from_mapping(Recipe, content.get("recipe"))
+    except FieldError as error:
+        raise FieldError(f"recipe.{error.field}", error.reason) from error
+    except ValueError as error:
+        raise FieldError("recipe", str(error)) from error
 
 
-def _weights(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    for name, weights in stored.items():
-        if weights.dtype != torch.float32 or not weights.is_contiguous():
-            msg = f"{name} is {weights.dtype}, or no plain array"
-            raise ValueError(msg)
-    return dict(stored)
-
-
-def _limits(stored: Any) -> tuple[float, float] | None:
-    if stored is None:
-        return None
-    low, high = validation.sequence(stored, validation.number, minimum=2, maximum=2)
-    return low, high
-
-
-def _recipe(stored: Any) -> Recipe:
-    found = validation.mapping(stored, *(field.name for field in fields(Recipe)))
-    labels = validation.sequence(found["labels"], validation.text, minimum=1, maximum=4096)
-    of_labels = partial(validation.sequence, minimum=len(labels), maximum=len(labels))
-    window = found["window"]
-    return Recipe(
-        n_pixels=validation.integer(found["n_pixels"], minimum=1, maximum=2**31),
-        labels=labels,
-        units=of_labels(found["units"], validation.text),
-        mean=of_labels(found["mean"], validation.number),
-        std=of_labels(found["std"], partial(validation.number, above=0)),
-        floor=validation.number(found["floor"], above=0),
-        fill=validation.number(found["fill"], above=0),
-        window=validation.text(window) if isinstance(window, str) else _limits(window),
-        wavelength_range=_limits(found["wavelength_range"]),
-        split_fingerprint=validation.text(found["split_fingerprint"]),
-        seed=validation.integer(found["seed"]),
+def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
+    # Files of early versions do not name the architecture: it was always this one.
+    default = {"name": SpectraCNN.name, "n_pixels": recipe.n_pixels, "n_labels": len(recipe.labels)}
+    stored = content.get("architecture", default)
+    is_plain = isinstance(stored, dict) and all(
+        isinstance(name, str) and isinstance(value, str | int) for name, value in stored.items()
     )
+    if not is_plain:
+        raise FieldError("architecture", f"found {shown(stored)}, expected names and plain values")
+    for name in ("n_pixels", "n_labels"):
+        if stored.get(name) != default[name]:
+            reason = f"found {shown(stored.get(name))}, and the recipe says {default[name]}"
+            raise FieldError(f"architecture.{name}", reason)
+    architecture: Architecture = stored
+    return architecture
+
+
+def _load_weights(network: SpectraNetwork, content: Mapping[str, Any]) -> None:
+    weights = content.get("weights")
+    if not isinstance(weights, Mapping):
+        raise FieldError("weights", f"found {shown(weights)}, expected tensors by name")
+    for name, expected in network.state_dict().items():
+        check_tensor_like(expected, weights.get(name), f"weights.{name}")
+    unknown = set(weights) - set(network.state_dict())
+    if unknown:
+        raise FieldError("weights", f"the network has no {shown(min(map(str, unknown)))}")
+    network.load_state_dict(dict(weights), assign=True)

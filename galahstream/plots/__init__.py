@@ -1,1 +1,1 @@
-"""Pictures from plain arrays."""
+"""Plots of spectra and training runs, drawn from plain arrays and strings."""

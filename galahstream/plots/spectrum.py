@@ -1,15 +1,35 @@
-"""A picture of one star, a panel for each camera, with its strong lines named."""
+"""Plot the spectrum of one star: a panel per camera, with strong lines labelled."""
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.plots.figures import new_figure, save_figure
+from galahstream.plots.figures import figure_format, new_figure, save_figure
 from galahstream.survey.lines import STRONG_LINES
 from galahstream.survey.wavelength import CAMERAS
+
+Axis: TypeAlias = Literal["wavelength", "pixel"]
+"""What the horizontal axis shows: Å, or the number of the pixel."""
+
+MAX_PANELS = 4
+MIN_PANEL_PIXELS = 512
+"""Spectra that are not those of cameras are drawn in panels of at least this many pixels."""
+
+_AXIS_LABELS: dict[Axis, str] = {"wavelength": "wavelength in air [Å]", "pixel": "pixel"}
+# How far stars may be shifted against the nominal grid of a camera.
+_MAX_SHIFT = 3.0
+# With fewer pixels in a panel, each of them is marked.
+_MAX_MARKED_PIXELS = 64
+
+
+class Panel(NamedTuple):
+    """One panel: a title, which may be empty, and the pixels to draw."""
+
+    title: str
+    pixels: slice
 
 
 def plot_spectrum(
@@ -20,27 +40,40 @@ def plot_spectrum(
     *,
     wavelength_is_nominal: bool,
 ) -> None:
-    """Draw one spectrum into a PNG.
+    """Draw one spectrum into a file.
 
     Parameters
     ----------
     wavelength : ndarray, shape (L,), float64
-        Å; all NaN where it is not known, then pixels are drawn.
+        Wavelengths in Å; all NaN if they are not known, then pixels are numbered.
     flux : ndarray, shape (L,), float32
-        Relative to the continuum; pixels that are not finite are gaps.
+        Flux relative to the continuum; pixels that are not finite are gaps.
     title : str
     out : Path
-        The PNG to write.
+        The file to write: .png, .pdf or .svg.
     wavelength_is_nominal : bool
-        Say so in the picture: lines then stand off by zero point and velocity.
+        Whether to note that lines are shifted by zero point and velocity.
+
+    Raises
+    ------
+    OptionError
+        If the suffix of the file is not that of a format.
+    ExtraMissingError
+        If matplotlib is not installed.
     """
-    known = bool(np.isfinite(wavelength).all())
-    x = wavelength if known else np.arange(len(flux), dtype=np.float64)
-    figure = new_figure(14, 11)
-    panels = figure.subplots(4, 1)
-    for panel, (name, pixels) in zip(panels, _parts(x, known), strict=True):
-        _draw_panel(panel, x[pixels], flux[pixels], name, known)
-    panels[-1].set_xlabel("wavelength in air [Å]" if known else "pixel")
+    figure_format(out)
+    axis: Axis = "wavelength" if np.isfinite(wavelength).all() else "pixel"
+    x = wavelength if axis == "wavelength" else np.arange(len(flux), dtype=np.float64)
+    panels = camera_panels(x) if axis == "wavelength" else equal_panels(len(x))
+    figure = new_figure(14, 1 + 2.5 * len(panels))
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for ax, panel in zip(axes, panels, strict=True):
+        _draw_flux(ax, x[panel.pixels], flux[panel.pixels])
+        if panel.title:
+            ax.set_title(panel.title, loc="left", fontsize=10)
+        if axis == "wavelength":
+            _draw_lines(ax, x[panel.pixels])
+    axes[-1].set_xlabel(_AXIS_LABELS[axis])
     note = (
         "; nominal wavelength: each star is off by up to 2.7 Å and by its velocity"
         if wavelength_is_nominal
@@ -50,51 +83,59 @@ def plot_spectrum(
     save_figure(figure, out)
 
 
-def _parts(x: npt.NDArray[np.float64], known: bool) -> list[tuple[str, slice]]:
-    """Return four parts of the pixels: the cameras where they cover the grid, else quarters."""
-    if known:
-        edges = [
-            (
-                camera.name,
-                np.searchsorted(x, camera.start - 3),
-                np.searchsorted(x, camera.stop + 3),
-            )
-            for camera in CAMERAS
-        ]
-        if sum(stop - start for _, start, stop in edges) == len(x):
-            return [(name, slice(int(start), int(stop))) for name, start, stop in edges]
-    cuts = np.linspace(0, len(x), 5).astype(int)
-    return [("", slice(int(a), int(b))) for a, b in pairwise(cuts)]
+def camera_panels(wavelength: npt.NDArray[np.float64]) -> list[Panel]:
+    """Return a panel for each camera that has pixels, if cameras cover the grid, else equal ones.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (L,), float64
+        Increasing wavelengths in Å.
+    """
+    panels = []
+    for camera in CAMERAS:
+        limits = (camera.start - _MAX_SHIFT, camera.stop + _MAX_SHIFT)
+        start, stop = (int(pixel) for pixel in np.searchsorted(wavelength, limits))
+        if start < stop:
+            panels.append(Panel(f"{camera.name} camera", slice(start, stop)))
+    n_covered = sum(panel.pixels.stop - panel.pixels.start for panel in panels)
+    return panels if n_covered == len(wavelength) else equal_panels(len(wavelength))
 
 
-def _draw_panel(
-    panel: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32], name: str, known: bool
-) -> None:
+def equal_panels(n_pixels: int) -> list[Panel]:
+    """Return up to four panels of equally many pixels."""
+    n_panels = min(max(n_pixels // MIN_PANEL_PIXELS, 1), MAX_PANELS)
+    edges = np.linspace(0, n_pixels, n_panels + 1).astype(int).tolist()
+    return [Panel("", slice(start, stop)) for start, stop in pairwise(edges)]
+
+
+def _draw_flux(ax: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32]) -> None:
     finite = flux[np.isfinite(flux)]
-    panel.set_ylabel("flux / continuum")
-    panel.set_xlim(x[0], x[-1])
-    if name:
-        panel.set_title(f"{name} camera", loc="left", fontsize=10)
+    ax.set_ylabel("flux / continuum")
+    margin = 0.0 if len(x) > 1 else 0.5
+    ax.set_xlim(x[0] - margin, x[-1] + margin)
     if len(finite) == 0:
-        panel.text(0.5, 0.5, "no data", transform=panel.transAxes, ha="center", color="0.4")
+        ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", color="0.4")
         return
-    # A few wild pixels must not flatten all others.
+    # The limits ignore a few outliers, which would flatten all other pixels.
     low, high = np.percentile(finite, (0.1, 99.8))
     room = 0.15 * max(high - low, 0.05)
-    panel.set_ylim(low - room, high + 2.5 * room)
-    panel.plot(x, flux, color="#1f5c99", lw=0.6)
-    panel.grid(alpha=0.25)
-    if known:
-        lines = [line for line in STRONG_LINES if x[0] <= line[1] <= x[-1]]
-        for number, (element, line) in enumerate(lines):
-            panel.axvline(line, color="#d9731a", lw=0.7, alpha=0.6, ls=":")
-            panel.annotate(
-                element,
-                (line, 0.97 - 0.09 * (number % 2)),
-                xycoords=panel.get_xaxis_transform(),
-                xytext=(2, 0),
-                textcoords="offset points",
-                va="top",
-                fontsize=8,
-                color="#a04e08",
-            )
+    ax.set_ylim(low - room, high + 2.5 * room)
+    marker = "." if len(x) <= _MAX_MARKED_PIXELS else None
+    ax.plot(x, flux, color="#1f5c99", lw=0.6, marker=marker)
+    ax.grid(alpha=0.25)
+
+
+def _draw_lines(ax: Any, x: npt.NDArray[np.float64]) -> None:
+    lines = [line for line in STRONG_LINES if x[0] <= line[1] <= x[-1]]
+    for index, (element, wavelength) in enumerate(lines):
+        ax.axvline(wavelength, color="#d9731a", lw=0.7, alpha=0.6, ls=":")
+        ax.annotate(
+            element,
+            (wavelength, 0.97 - 0.09 * (index % 2)),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(2, 0),
+            textcoords="offset points",
+            va="top",
+            fontsize=8,
+            color="#a04e08",
+        )

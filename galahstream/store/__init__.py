@@ -1,5 +1,6 @@
-"""What lies on disk: the two store formats and what reads them."""
+"""The formats of a store on disk, and reading them."""
 
+from galahstream.store.protocol import SpectraStore
 from galahstream.store.store import Store, open_store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["SpectraStore", "Store", "open_store"]

@@ -1,240 +1,331 @@
-"""Reading stored flux: three ways of bringing rows into memory behind one name."""
+"""Reading stored flux: mapped, with pread, or through h5py, behind one protocol."""
 
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+import psutil
 
-from galahstream.errors import DamagedRowError, StoreFormatError
+from galahstream.errors import DamagedRowError, OptionError, StoreFormatError
 from galahstream.store.layout import RowIndex
+from galahstream.store.opening import explain_open_errors
 from galahstream.store.readahead import FileSignature, ReadAheadFile, advise
+from galahstream.system.processes import PerProcess
 
-# Rows brought in by one step: they stay in the second-level cache until they are transformed.
+Reading: TypeAlias = Literal["auto", "mapped", "pread"]
+"""How a user asks for flux to be read."""
+
+Access: TypeAlias = Literal["mapped", "pread", "h5py"]
+"""How flux is read."""
+
+# Rows per pread step: they stay in the second-level cache until they are transformed.
 _STEP_ROWS = 4
+# Mappings over these were measured five to six times slower, and end the process
+# when the server truncates a file (GenVarLoader issue 338, py-lmdb issue 281).
+_NETWORK_FILE_SYSTEMS = (
+    "nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "fuse",
+)  # fmt: skip
+
+
+class RowSpan(NamedTuple):
+    """Some of the rows that were requested, as stored, valid only during the call they are for.
+
+    ``buffer[starts[i] : starts[i] + L]`` is row number ``positions.start + i`` of
+    those requested.
+    """
+
+    positions: slice
+    buffer: npt.NDArray[Any]
+    starts: npt.NDArray[np.int64]
+
+
+Consumer: TypeAlias = Callable[[RowSpan], None]
 
 
 class FluxReader(Protocol):
-    """Brings rows of stored flux into memory from a file that it opens on first use."""
+    """Reads rows of stored flux from a file that it opens on first use in each process."""
 
-    way: str
+    access: ClassVar[Access]
 
-    def pieces(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Yield (numbers, flat, starts) for some rows after others, in their order.
+    @property
+    def signature(self) -> FileSignature:
+        """The identity of the file when its store was opened."""
 
-        ``flat[starts[i] : starts[i] + L]`` is the row number ``numbers.start + i``
-        of those asked for, as it is stored; it may change at the next step.
+    def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Call `consume` with spans that together hold the rows, in their order.
+
+        Raises
+        ------
+        StoreChangedError
+            If the file is not the one that was opened, before or after reading.
+        DamagedRowError
+            If a row cannot be decompressed.
         """
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
-        """Have rows brought closer that will be asked for soon."""
-
-    def where(self, row: int) -> str:
-        """Return the place of a row in words, for messages."""
-
-    @property
-    def watched(self) -> FileSignature:
-        """The file, and what it was when its store was opened."""
-
-    def close(self) -> None:
-        """Let go of the file; the next read opens it again."""
-
-
-class MappedFlux:
-    """Rows of a mapped file, where they are.
-
-    Parameters
-    ----------
-    places : RowIndex
-        Where the rows lie.
-    """
-
-    way = "mapped"
-
-    def __init__(self, places: RowIndex) -> None:
-        self._file = ReadAheadFile(places)
-        self._places = places
-        self._mapping: mmap.mmap | None = None
-        self._flat: npt.NDArray[Any] = np.empty(0, dtype=places.dtype)
-        self._process = -1
-        # From this byte on, rows start at multiples of the item size.
-        self._first = int(places.chunk_offsets[0]) % places.dtype.itemsize
-        self._items = places.in_items(self._first)
-
-    def pieces(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Yield all rows at once, in the mapping itself."""
-        self._file.prefetch(rows)
-        self._file.check()
-        flat = self._opened()
-        yield slice(0, len(rows)), flat, self._items.offsets(rows)
-        self._file.check()
-
-    @property
-    def watched(self) -> FileSignature:
-        """The file, and what it was when its store was opened."""
-        return self._file.watched
-
-    def where(self, row: int) -> str:
-        """Return the place of a row in words."""
-        return _place(self._places, row)
-
-    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
-        """Have the system read rows ahead."""
-        self._file.prefetch(rows)
+        """Request rows from the disk that will be read soon."""
 
     def release_pages(self) -> None:
-        """Give the pages of the mapping back; the file's cache keeps them while there is room."""
-        mapping = self._mapping
-        if mapping is not None:
-            advise(mapping, "MADV_DONTNEED")
+        """Return the memory of mapped rows to the system, if there is any."""
+
+    def locate(self, row: int) -> str:
+        """Return file and bytes of a row, for messages."""
 
     def close(self) -> None:
-        """Let go of the mapping; it ends when the last read of it has ended."""
-        self._mapping, self._process = None, -1
-        self._flat = np.empty(0, dtype=self._places.dtype)
-        self._file.close()
-
-    def _opened(self) -> npt.NDArray[Any]:
-        if self._process != os.getpid():
-            with self._places.path.open("rb") as file:
-                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if len(mapping) < self._places.stop:
-                msg = f"{self._places.path}: {len(mapping)} bytes, and {self._places.stop} needed: "
-                raise StoreFormatError(msg + "the file was truncated; convert again")
-            advise(mapping, "MADV_RANDOM")
-            count = (len(mapping) - self._first) // self._places.dtype.itemsize
-            self._mapping = mapping
-            self._flat = np.frombuffer(mapping, self._places.dtype, count, self._first)
-            self._process = os.getpid()
-        return self._flat
+        """Close the file; the next read opens it again."""
 
 
-class PreadFlux:
-    """Rows read with ``pread``: no page is mapped, and resident memory stays flat."""
+class _OffsetReader(ABC):
+    """The common part of readers that know the offset of each row."""
 
-    way = "pread"
-
-    def __init__(self, places: RowIndex) -> None:
-        self._file = ReadAheadFile(places)
-        self._places = places
-        self._thread = threading.local()
-
-    def pieces(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Yield four rows after four, in memory that the thread uses again."""
-        self._file.prefetch(rows)
-        places = self._places
-        if not hasattr(self._thread, "flat"):
-            self._thread.flat = np.empty(_STEP_ROWS * places.n_pixels, dtype=places.dtype)
-        flat = self._thread.flat
-        data = memoryview(flat.view(np.uint8).data)
-        offsets = places.offsets(rows).tolist()
-        starts = np.arange(_STEP_ROWS) * places.n_pixels
-        self._file.check()
-        for first in range(0, len(rows), _STEP_ROWS):
-            step = offsets[first : first + _STEP_ROWS]
-            for number, offset in enumerate(step):
-                place = number * places.row_bytes
-                self._fill(data[place : place + places.row_bytes], offset)
-            yield slice(first, first + len(step)), flat, starts[: len(step)]
-        self._file.check()
+    def __init__(self, index: RowIndex) -> None:
+        self._file = ReadAheadFile(index)
+        self._index = index
 
     @property
-    def watched(self) -> FileSignature:
-        """The file, and what it was when its store was opened."""
-        return self._file.watched
+    def signature(self) -> FileSignature:
+        """The identity of the file when its store was opened."""
+        return self._file.signature
 
-    def where(self, row: int) -> str:
-        """Return the place of a row in words."""
-        return _place(self._places, row)
+    def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Call `consume` with the rows, and check before and after that the file is the same."""
+        self._file.raise_if_changed()
+        self._read(rows, consume)
+        self._file.raise_if_changed()
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
-        """Have the system read rows ahead."""
+        """Request rows from the disk."""
         self._file.prefetch(rows)
+
+    def locate(self, row: int) -> str:
+        """Return file and bytes of a row."""
+        first = int(self._index.offsets(np.array([row]))[0])
+        return f"{self._index.path}, bytes {first} to {first + self._index.row_bytes - 1}"
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @abstractmethod
+    def _read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Call `consume` with the rows."""
+
+
+class MappedReader(_OffsetReader):
+    """Hands out rows of a mapped file without a copy.
+
+    Parameters
+    ----------
+    index : RowIndex
+        Offsets of the rows.
+    """
+
+    access: ClassVar[Access] = "mapped"
+
+    def __init__(self, index: RowIndex) -> None:
+        super().__init__(index)
+        self._mapping: PerProcess[tuple[mmap.mmap, npt.NDArray[Any]]] = PerProcess()
+        # From this byte on, rows start at multiples of the item size.
+        self._first_byte = int(index.chunk_offsets[0]) % index.dtype.itemsize
+        self._item_index = index.in_items(self._first_byte)
+
+    def release_pages(self) -> None:
+        """Unmap the pages; the page cache keeps them while there is room."""
+        mapping = self._mapping.peek()
+        if mapping is not None:
+            advise(mapping[0], "MADV_DONTNEED")
+
+    def close(self) -> None:
+        """Forget the mapping, which ends when the last read of it has ended."""
+        self._mapping.pop()
+        super().close()
+
+    def _read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        _, buffer = self._mapping.get(self._map)
+        consume(RowSpan(slice(0, len(rows)), buffer, self._item_index.offsets(rows)))
+
+    def _map(self) -> tuple[mmap.mmap, npt.NDArray[Any]]:
+        path, dtype = self._index.path, self._index.dtype
+        with explain_open_errors(path), path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(mapping) < self._index.stop:
+            msg = f"{path}: {len(mapping)} bytes, expected {self._index.stop}: the file was "
+            raise StoreFormatError(msg + "truncated, convert again")
+        advise(mapping, "MADV_RANDOM")
+        count = (len(mapping) - self._first_byte) // dtype.itemsize
+        return mapping, np.frombuffer(mapping, dtype, count, self._first_byte)
+
+
+class PreadReader(_OffsetReader):
+    """Copies rows with ``pread``: no page is mapped, and resident memory stays flat.
+
+    Parameters
+    ----------
+    index : RowIndex
+        Offsets of the rows.
+    """
+
+    access: ClassVar[Access] = "pread"
+
+    def __init__(self, index: RowIndex) -> None:
+        super().__init__(index)
+        self._thread = threading.local()
+
+    def release_pages(self) -> None:
+        """Do nothing: no page is mapped."""
+
+    def _read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Read four rows at a time into a buffer that belongs to the thread."""
+        index = self._index
+        if not hasattr(self._thread, "buffer"):
+            self._thread.buffer = np.empty(_STEP_ROWS * index.n_pixels, dtype=index.dtype)
+        buffer = self._thread.buffer
+        data = memoryview(buffer.view(np.uint8).data)
+        offsets = index.offsets(rows).tolist()
+        starts = np.arange(_STEP_ROWS) * index.n_pixels
+        for first in range(0, len(rows), _STEP_ROWS):
+            step = offsets[first : first + _STEP_ROWS]
+            for slot, offset in enumerate(step):
+                begin = slot * index.row_bytes
+                self._fill(data[begin : begin + index.row_bytes], offset)
+            consume(RowSpan(slice(first, first + len(step)), buffer, starts[: len(step)]))
 
     def _fill(self, data: memoryview, offset: int) -> None:
         descriptor = self._file.descriptor()
         while data:
             count = os.preadv(descriptor, [data], offset)
             if count == 0:
-                msg = f"{self._places.path}: ends at byte {offset}, where flux was expected: the "
-                raise StoreFormatError(msg + "file was truncated; convert again")
+                msg = f"{self._index.path}: ends at byte {offset}, where flux was expected: the "
+                raise StoreFormatError(msg + "file was truncated, convert again")
             data, offset = data[count:], offset + count
 
 
-class Hdf5Flux:
-    """Rows of a dataset that does not lie plainly in its file, through h5py."""
+class Hdf5Reader:
+    """Reads rows through h5py, for datasets that are compressed or in odd chunks.
 
-    way = "h5py"
+    Parameters
+    ----------
+    path : Path
+        An HDF5 file with the dataset ``flux``.
+    """
+
+    access: ClassVar[Access] = "h5py"
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.watched = FileSignature(path)
-        self._file: h5py.File | None = None
-        self._process = -1
+        self._signature = FileSignature(path)
+        self._file: PerProcess[h5py.File] = PerProcess()
 
-    def pieces(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Yield all rows at once, in memory of their own."""
-        self.watched.check()
-        dataset = self._opened()
+    @property
+    def signature(self) -> FileSignature:
+        """The identity of the file when its store was opened."""
+        return self._signature
+
+    def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Read all rows into a new buffer, then call `consume` once."""
+        self._signature.raise_if_changed()
+        dataset = self._dataset()
         n_pixels = dataset.shape[1]
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
         # Neighbours in the file are read one after another: a chunk is then decompressed once.
-        for number in np.argsort(rows, kind="stable"):
+        for position in np.argsort(rows, kind="stable"):
             try:
-                dataset.read_direct(stored, np.s_[rows[number], :], np.s_[number, :])
+                dataset.read_direct(stored, np.s_[rows[position], :], np.s_[position, :])
             except OSError as error:
-                self.watched.check()
+                self._signature.raise_if_changed()
                 msg = (
-                    f"{self.where(rows[number])} cannot be read ({error}), it was damaged; find "
-                    f"all such rows with 'galahstream verify {self._path}', and add --repair "
-                    f"SOURCE to restore them"
+                    f"{self.locate(rows[position])} cannot be read ({error}), it was damaged; "
+                    f"find all such rows with 'galahstream verify {self._path}', and add "
+                    f"--repair SOURCE to restore them"
                 )
                 raise DamagedRowError(msg) from error
-        self.watched.check()
-        yield slice(0, len(rows)), stored.reshape(-1), np.arange(len(rows)) * n_pixels
-
-    def where(self, row: int) -> str:
-        """Return the place of a row in words."""
-        return f"{self._path}, dataset 'flux', row {row}"
+        self._signature.raise_if_changed()
+        starts = np.arange(len(rows)) * n_pixels
+        consume(RowSpan(slice(0, len(rows)), stored.reshape(-1), starts))
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
-        """Do nothing: where the rows lie, HDF5 alone knows."""
+        """Do nothing: only HDF5 knows the offsets of the rows."""
+
+    def release_pages(self) -> None:
+        """Do nothing: no page is mapped."""
+
+    def locate(self, row: int) -> str:
+        """Return file, dataset and row."""
+        return f"{self._path}, dataset 'flux', row {row}"
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None and self._process == os.getpid():
-            self._file.close()
-        self._file = None
+        file = self._file.pop()
+        if file is not None:
+            file.close()
 
-    def _opened(self) -> h5py.Dataset:
-        # A handle that crossed a fork shares its file position and cache with the parent.
-        if self._file is None or self._process != os.getpid():
-            self._file = h5py.File(self._path, "r")
-            self._process = os.getpid()
+    def _dataset(self) -> h5py.Dataset:
         try:
-            return self._file["flux"]
+            return self._file.get(self._open)["flux"]
         except (KeyError, RuntimeError) as error:
             msg = f"{self._path}: HDF5 cannot open 'flux' any more ({error}); convert again"
             raise StoreFormatError(msg) from error
 
+    def _open(self) -> h5py.File:
+        with explain_open_errors(self._path):
+            return h5py.File(self._path, "r")
 
-def _place(places: RowIndex, row: int) -> str:
-    first = int(places.offsets(np.array([row]))[0])
-    return f"{places.path}, bytes {first} to {first + places.row_bytes - 1}"
+
+class ReaderChoice(NamedTuple):
+    """A reader, and why it was chosen."""
+
+    reader: FluxReader
+    reason: str
+
+
+def choose_reader(path: Path, index: RowIndex | None, reading: Reading) -> ReaderChoice:
+    """Choose how the flux of a store is read.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    index : RowIndex or None
+        Offsets of its rows; None if only HDF5 can read them.
+    reading : {"auto", "mapped", "pread"}
+        The user's choice.
+
+    Raises
+    ------
+    OptionError
+        If the user chose a way in which this file cannot be read.
+    """
+    if index is None:
+        if reading != "auto":
+            msg = (
+                f"{path}: reading {reading!r} needs uncompressed flux in contiguous rows; this "
+                f"file is read through h5py (reading='auto')"
+            )
+            raise OptionError(msg)
+        return ReaderChoice(Hdf5Reader(path), "compressed, or in chunks that split rows")
+    if reading == "mapped":
+        return ReaderChoice(MappedReader(index), "asked for")
+    if reading == "pread":
+        return ReaderChoice(PreadReader(index), "asked for")
+    kind = _file_system(path)
+    if kind.startswith(_NETWORK_FILE_SYSTEMS):
+        return ReaderChoice(PreadReader(index), f"on a network file system, {kind}")
+    size, free = index.path.stat().st_size, psutil.virtual_memory().available
+    if size > free / 2:
+        reason = f"{size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory free"
+        return ReaderChoice(PreadReader(index), reason)
+    return ReaderChoice(MappedReader(index), "fits in memory")
+
+
+def _file_system(path: Path) -> str:
+    """Return the kind of the file system that a path is on, "" if unknown."""
+    parents = {str(parent) for parent in (path.resolve(), *path.resolve().parents)}
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint in parents]
+    return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""

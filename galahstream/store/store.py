@@ -1,126 +1,133 @@
-"""An open store: its labels, ids and split as arrays, its flux read when asked for."""
+"""An open store: its labels, ids and split as arrays, its flux read on demand."""
 
 import os
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
-from galahstream.errors import (
-    DamagedRowError,
-    OptionError,
-    SourceMissingError,
-    StoreFormatError,
-)
-from galahstream.store.access import choose_reader
+from galahstream.errors import SourceMissingError, StoreFormatError
+from galahstream.store.flux import Flux, RowRecords, SharedVerification
 from galahstream.store.formats import hdf5, npy
+from galahstream.store.info import StoreInfo
 from galahstream.store.manifest import MANIFEST_LIMIT, Manifest, encoding_of
-from galahstream.store.readers import FluxReader
+from galahstream.store.opening import explain_open_errors
+from galahstream.store.readers import Reading, choose_reader
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.splits import SPLIT_NAMES
-from galahstream.system.digest import array_digest, row_digests, text_digest
+from galahstream.system.digest import array_digest, text_digest
+from galahstream.system.progress import progress_bar
+from galahstream.validation import check_choice
+
+Verification: TypeAlias = Literal["read", "open"]
+"""When flux is verified: when a row is first read, or not beyond the checks on opening."""
 
 # Rows that are read ahead while as many are hashed.
-_VERIFIED_ROWS = 256
-# Rows that are checked at a time: what was read of them is still in the cache.
-_CHECKED_ROWS = 32
-VERIFICATIONS = ("read", "open")
-Rows: TypeAlias = int | slice | npt.NDArray[Any] | list[int]
+_BLOCK_ROWS = 256
 
 
 def open_store(
-    path: str | os.PathLike[str], verify: str = "read", reading: str = "auto"
+    path: str | os.PathLike[str], verify: Verification = "read", reading: Reading = "auto"
 ) -> "Store":
     """Open a store for reading.
 
-    Headers, sizes and digests of all arrays but the flux are checked; no flux
-    is read before it is asked for.
+    Headers, sizes and digests of all arrays except the flux are checked; flux is
+    read only on demand.
 
     Parameters
     ----------
     path : path-like
-        A folder (npy) or an HDF5 file made by :func:`galahstream.convert`.
+        A folder (npy) or an HDF5 file made by :func:`galahstream.convert`. It is made
+        absolute with links resolved.
     verify : {"read", "open"}
-        ``"read"`` checks each spectrum against its digest when it is first read;
-        ``"open"`` checks nothing more than what is checked here.
+        ``"read"`` verifies each spectrum against its digest when it is first read;
+        ``"open"`` verifies nothing beyond the checks on opening.
     reading : {"auto", "mapped", "pread"}
-        How flux is read. ``"auto"`` maps the file, and takes ``pread`` for a file
-        of more than half of the free memory or on a network file system;
-        ``store.info()`` says what it took and why.
+        How flux is read. ``"auto"`` maps the file, and chooses ``pread`` if the file is
+        larger than half of the free memory or on a network file system;
+        ``store.info()`` says what was chosen and why.
 
     Raises
     ------
     OptionError
-        For another way of verifying or reading.
+        If `verify` or `reading` is not one of these.
     SourceMissingError
-        If nothing lies at the path.
+        If the path does not exist.
     StoreFormatError, StoreVersionError
-        If it is no store, damaged, or of a newer version.
+        If it is not a store, damaged, of a newer version, locked by another program, or
+        may not be read.
     """
-    return Store(Path(path), verify, reading)
+    check_choice("verify", verify, get_args(Verification))
+    check_choice("reading", reading, get_args(Reading))
+    with explain_open_errors(Path(path)):
+        if not Path(path).exists():
+            msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
+            raise SourceMissingError(msg)
+        return Store(Path(path).resolve(), verify, reading)
 
 
 class Store:
-    """A store of N stars with L pixels, ordered by split; made by :func:`open_store`.
+    """A store of N stars with L pixels; made by :func:`open_store`.
 
     Attributes
     ----------
     path : Path
-        Folder or file.
+        Folder or file, absolute.
     format : str
         ``"npy"`` or ``"hdf5"``.
     manifest : Manifest
-        What the store says of itself.
+        The store's description of itself.
+    fingerprint : str
+        Digest of the manifest, which holds digests of everything else.
     wavelength : ndarray, shape (L,), float64
-        Å; NaN where the source had none.
+        Å; NaN if the source had none.
     labels : mapping of str to ndarray, shape (N,), float64
         By column name, in the units of `label_units`; NaN where missing.
     ids, source_row : ndarray, shape (N,), int64
-        The source's star ids, and the row of the source each row came from.
+        The source's star ids, and the row of the source that each row came from.
     split : ndarray, shape (N,), uint8
         0 train, 1 val, 2 test.
+    digests : ndarray, shape (N,), uint64
+        XXH3-64 of the stored bytes of each row of flux.
     arrays : mapping of str to ndarray
-        Everything but the flux as it is stored, by the format's own names.
+        All arrays except the flux as stored, by the names of the format.
     flux : Flux
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
     """
 
-    def __init__(self, path: Path, verify: str = "read", reading: str = "auto") -> None:
+    def __init__(self, path: Path, verify: Verification, reading: Reading) -> None:
         self.path = path
         self.verification = verify
         self.reading = reading
-        if verify not in VERIFICATIONS:
-            msg = f"verify {verify!r} is not known; expected one of {', '.join(VERIFICATIONS)}"
-            raise OptionError(msg)
-        if not path.exists():
-            msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
-            raise SourceMissingError(msg)
         self.format = "npy" if path.is_dir() else "hdf5"
         engine: Any = npy if path.is_dir() else hdf5
         text = engine.read_manifest(path, MANIFEST_LIMIT)
+        self.fingerprint = text_digest(text.strip())
         self.manifest = Manifest.from_json(
             text, f"{path}, manifest.json" if path.is_dir() else str(path)
         )
         shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
         arrays: dict[str, npt.NDArray[Any]]
-        arrays, places = engine.open_arrays(path, *shape, self.manifest.dtype)
-        self._check_digests(arrays)
+        arrays, index = engine.open_arrays(path, *shape, self.manifest.dtype)
+        _check_arrays(path, self.manifest, arrays)
         self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
-        self.wavelength = arrays["wavelength"]
-        self.ids, self.source_row, self.split = (
-            arrays[name] for name in ("ids", "source_row", "split")
-        )
-        self.digests = arrays["digests"]
+        self.wavelength: npt.NDArray[np.float64] = arrays["wavelength"]
+        self.ids: npt.NDArray[np.int64] = arrays["ids"]
+        self.source_row: npt.NDArray[np.int64] = arrays["source_row"]
+        self.split: npt.NDArray[np.uint8] = arrays["split"]
+        self.digests: npt.NDArray[np.uint64] = arrays["digests"]
         self.labels: Mapping[str, npt.NDArray[np.float64]] = {
-            column.name: arrays["labels"][:, number]
-            for number, column in enumerate(self.manifest.labels)
+            column.name: arrays["labels"][:, k] for k, column in enumerate(self.manifest.labels)
         }
-        self.flux = Flux(self, *choose_reader(path, places, reading))
+        self.flux = Flux(
+            choose_reader(path, index, reading),
+            encoding_of(self.manifest),
+            self.manifest.n_pixels,
+            RowRecords(str(path), self.ids, self.digests),
+            VerifiedRows(len(self)) if verify == "read" else None,
+        )
 
     def __len__(self) -> int:
         return self.manifest.n_stars
@@ -131,19 +138,18 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        checked = self.flux.checked
-        shared = None if checked is None else (self.flux.reader.watched.known, *checked.share())
-        options = (self.verification, self.reading)
-        return _open_again, (str(self.path.absolute()), self.fingerprint, options, shared)
+        ticket = _Ticket(
+            str(self.path),
+            self.verification,
+            self.reading,
+            self.fingerprint,
+            self.flux.share_verification(),
+        )
+        return _open_again, (ticket,)
 
     @property
     def n_pixels(self) -> int:
@@ -152,7 +158,7 @@ class Store:
 
     @property
     def wavelength_is_nominal(self) -> bool:
-        """Whether the wavelengths are the spectrograph's nominal ones, not each star's own."""
+        """Whether the wavelengths are the nominal ones of the spectrograph."""
         return self.manifest.wavelength == "nominal"
 
     @property
@@ -160,66 +166,66 @@ class Store:
         """Unit of each label column, an empty string for none."""
         return {column.name: column.unit for column in self.manifest.labels}
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of the manifest, and so of all that the store holds."""
-        return text_digest(self.manifest.to_json())
-
     @property
     def split_fingerprint(self) -> str:
-        """Digest over the ids and the split: equal where the same stars train, validate, test."""
+        """Digest of ids and split: equal if the same stars train, validate and test."""
         return text_digest(self.manifest.digests["ids"] + self.manifest.digests["split"])
 
     def rows_of(self, split: str) -> slice | npt.NDArray[np.int64]:
         """Return the rows of ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
 
-        They are a slice, except for a part of a store that was made in place.
+        They are a slice, except for one split of a store that was made in place.
         """
         if split == "all":
             return slice(0, len(self))
-        number = SPLIT_NAMES.index(split)
+        code = SPLIT_NAMES.index(split)
         if self.manifest.row_order == "source":
-            return np.flatnonzero(self.split == number)
-        start = sum(self.manifest.split_sizes[:number])
-        return slice(start, start + self.manifest.split_sizes[number])
+            return np.flatnonzero(self.split == code)
+        start = sum(self.manifest.split_sizes[:code])
+        return slice(start, start + self.manifest.split_sizes[code])
+
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Request the flux of rows, from 0 to N - 1, from the disk that will be read soon."""
+        self.flux.prefetch(rows)
+
+    def release_pages(self) -> None:
+        """Return the memory of mapped flux to the system; does nothing if none is mapped."""
+        self.flux.release_pages()
+
+    def locate(self, row: int) -> str:
+        """Return file and bytes of the flux of a row, for messages."""
+        return self.flux.locate(row)
 
     def info(self) -> dict[str, Any]:
-        """Return what the store holds, for people and programs: counts, labels, sizes."""
+        """Return what :meth:`describe` does as a dictionary of plain values."""
+        return self.describe().as_dict()
+
+    def describe(self) -> StoreInfo:
+        """Return the contents of the store in numbers: shape, labels, split, sizes."""
         manifest = self.manifest
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "version": manifest.version,
-            "stars": manifest.n_stars,
-            "pixels": manifest.n_pixels,
-            "dtype": manifest.dtype,
-            "code": None if manifest.code is None else vars(manifest.code),
-            "row_order": manifest.row_order,
-            "reading": self.flux.way,
-            "reading_because": self.flux.because,
-            "wavelength": manifest.wavelength,
-            "wavelength_range": [float(self.wavelength[0]), float(self.wavelength[-1])]
-            if manifest.wavelength != "unknown"
-            else None,
-            "split": dict(zip(SPLIT_NAMES, manifest.split_sizes, strict=True)),
-            "split_seed": manifest.split_seed,
-            "groups": manifest.groups,
-            "labels": {
-                column.name: {
-                    "unit": column.unit,
-                    "minimum": column.minimum,
-                    "maximum": column.maximum,
-                    "mean": column.mean,
-                    "std": column.std,
-                    "missing": column.missing,
-                }
-                for column in manifest.labels
-            },
-            "pixel_counts": vars(manifest.pixel_counts),
-            "skipped": [list(star) for star in manifest.skipped],
-            "bytes": sum(file.stat().st_size for file in files),
-        }
+        covered = (float(self.wavelength[0]), float(self.wavelength[-1]))
+        return StoreInfo(
+            path=self.path,
+            format=self.format,
+            version=manifest.version,
+            stars=manifest.n_stars,
+            pixels=manifest.n_pixels,
+            dtype=manifest.dtype,
+            quantization=manifest.code,
+            row_order=manifest.row_order,
+            access=self.flux.access,
+            access_reason=self.flux.access_reason,
+            wavelength=manifest.wavelength,
+            wavelength_range=None if manifest.wavelength == "unknown" else covered,
+            split=tuple(zip(SPLIT_NAMES, manifest.split_sizes, strict=True)),
+            split_seed=manifest.split_seed,
+            groups=manifest.groups,
+            labels=manifest.labels,
+            pixel_counts=manifest.pixel_counts,
+            skipped=manifest.skipped,
+            bytes=sum(file.stat().st_size for file in files),
+        )
 
     def verify(self, *, progress: bool = False) -> npt.NDArray[np.int64]:
         """Read all flux and return the rows whose bytes differ from their digests.
@@ -227,193 +233,62 @@ class Store:
         Parameters
         ----------
         progress : bool
-            Show a progress bar on a terminal when it takes longer than a second.
+            Show a progress bar on a terminal if it takes longer than a second.
 
         Returns
         -------
         ndarray of int64
-            Numbers of damaged rows; empty for a sound store. Everything else in
-            the store was checked when it was opened.
+            Damaged rows; empty for an intact store. Everything else in the store
+            was checked when it was opened.
         """
-        damaged: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
-        with tqdm(
-            total=len(self),
-            desc="verifying",
-            unit=" stars",
-            delay=1,
-            disable=None if progress else True,
-        ) as bar:
-            for start in range(0, len(self), _VERIFIED_ROWS):
-                rows = np.arange(start, min(start + _VERIFIED_ROWS, len(self)))
-                ahead = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _VERIFIED_ROWS, len(self)))
-                self.flux.reader.prefetch(ahead)
-                damaged.append(self.flux.damaged(rows))
+        damaged: list[npt.NDArray[np.int64]] = []
+        rows = np.arange(min(_BLOCK_ROWS, len(self)))
+        self.prefetch(rows)
+        with progress_bar(len(self), "verifying", enabled=progress) as bar:
+            while len(rows):
+                following = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _BLOCK_ROWS, len(self)))
+                self.prefetch(following)
+                damaged.append(self.flux.find_damaged(rows))
                 bar.update(len(rows))
+                rows = following
         return np.concatenate(damaged)
 
     def close(self) -> None:
-        """Let go of the flux file; reading again opens it again."""
+        """Close the flux file; the next read opens it again."""
         self.flux.close()
 
-    def _check_digests(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for name, array in arrays.items():
-            if array_digest(array) != self.manifest.digests.get(name):
-                msg = (
-                    f"{self.path}: the array {name!r} does not match its digest in the manifest: "
-                    f"it was damaged or edited, convert the source again"
-                )
-                raise StoreFormatError(msg)
-        parts = np.bincount(arrays["split"], minlength=3)
-        ordered = bool((np.diff(arrays["split"].astype(np.int8)) >= 0).all())
-        ordered = ordered or self.manifest.row_order == "source"
-        if tuple(parts) != self.manifest.split_sizes or not ordered:
-            msg = f"{self.path}: the split does not fit the manifest; convert the source again"
-            raise StoreFormatError(msg)
+
+class _Ticket(NamedTuple):
+    """What another process needs to open the same store."""
+
+    path: str
+    verification: Verification
+    reading: Reading
+    fingerprint: str
+    shared: SharedVerification | None
 
 
-class Flux:
-    """The flux of a store, read by row; nothing is kept.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Stars and pixels.
-    encoding : Encoding
-        Conversion between float32 flux and the stored values.
-    reader : FluxReader
-        What brings stored rows into memory.
-    checked : VerifiedRows or None
-        The rows that matched their digests; None where they are not checked.
-    because : str
-        Why it reads in the way it does.
-    """
-
-    def __init__(self, store: Store, reader: FluxReader, because: str) -> None:
-        self.shape = (store.manifest.n_stars, store.manifest.n_pixels)
-        self.encoding = encoding_of(store.manifest)
-        self.dtype = self.encoding.dtype
-        self.reader = reader
-        self.checked = VerifiedRows(len(store)) if store.verification == "read" else None
-        self.because = because
-        self._name = str(store.path)
-        self._ids, self._digests = store.ids, store.digests
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
-        return (self[row] for row in range(len(self)))
-
-    @property
-    def way(self) -> str:
-        """How flux is read: ``"mapped"``, ``"pread"`` or ``"h5py"``."""
-        return self.reader.way
-
-    def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Return flux as it was in the source, NaN included: (L,) for a number, else (n, L)."""
-        if isinstance(rows, slice):
-            return self._decoded(np.arange(*rows.indices(len(self))))
-        numbers = np.asarray(rows)
-        if numbers.dtype == bool and numbers.shape == (len(self),):
-            numbers = np.flatnonzero(numbers)
-        if numbers.ndim > 1 or (numbers.size and numbers.dtype.kind not in "iu"):
-            msg = f"{self._name}: rows must be whole numbers, a slice or a mask of {len(self)} rows"
-            raise IndexError(msg)
-        flux = self._decoded(np.atleast_1d(numbers).astype(np.int64))
-        return flux[0] if numbers.ndim == 0 else flux
-
-    def stored(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return rows as they are stored, shape (n, L), as an owned array."""
-        outside = (rows < -len(self)) | (rows >= len(self))
-        if outside.any():
-            msg = f"{self._name}: row {rows[outside][0]} of a store of {len(self)} rows"
-            raise IndexError(msg)
-        n_pixels = self.shape[1]
-        values = np.empty((len(rows), n_pixels), dtype=self.dtype)
-        for numbers, flat, starts in self.pieces(rows % len(self)):
-            for row, start in zip(values[numbers], starts.tolist(), strict=True):
-                row[:] = flat[start : start + n_pixels]
-        return values
-
-    def pieces(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[slice, npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Yield what :meth:`FluxReader.pieces` does, and check rows that were not checked yet.
-
-        A row is checked when the caller asks for the next ones: what was made of
-        it is still in the cache, page faults were taken without the GIL, and
-        nothing of it has left the caller, who must go on to the end.
-
-        Raises
-        ------
-        DamagedRowError
-            If a row does not match its digest.
-        """
-        checked = self.checked
-        if checked is None or checked.holds(rows):
-            yield from self.reader.pieces(rows)
-            return
-        for numbers, flat, starts in self.reader.pieces(rows):
-            for first in range(0, len(starts), _CHECKED_ROWS):
-                step = starts[first : first + _CHECKED_ROWS]
-                begin = numbers.start + first
-                yield slice(begin, begin + len(step)), flat, step
-                self._check(rows[begin : begin + len(step)], flat, step, checked)
-
-    def damaged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return those of the rows that cannot be read, or do not match their digests now."""
-        found: npt.NDArray[np.uint64] = np.empty(len(rows), dtype=np.uint64)
-        try:
-            for numbers, flat, starts in self.reader.pieces(rows):
-                found[numbers] = row_digests(flat, starts, self.shape[1])
-        except DamagedRowError:  # a chunk that cannot be decompressed
-            if len(rows) == 1:
-                return rows
-            return np.concatenate([self.damaged(row) for row in np.split(rows, len(rows))])
-        is_sound: npt.NDArray[np.bool_] = found == self._digests[rows]
-        if self.checked is not None:
-            self.checked.mark(rows[is_sound])
-        return rows[~is_sound]
-
-    def _check(
-        self,
-        rows: npt.NDArray[np.int64],
-        flat: npt.NDArray[Any],
-        starts: npt.NDArray[np.int64],
-        checked: VerifiedRows,
-    ) -> None:
-        is_sound = row_digests(flat, starts, self.shape[1]) == self._digests[rows]
-        if not is_sound.all():
-            self.reader.watched.check()  # a file that was written to has a clearer error
-            row = int(rows[~is_sound][0])
-            msg = (
-                f"{self._name}: row {row} (star {self._ids[row]}) does not match its digest, it "
-                f"was damaged: {self.reader.where(row)}; find all such rows with 'galahstream "
-                f"verify {self._name}', and add --repair SOURCE to restore them"
-            )
-            raise DamagedRowError(msg)
-        checked.mark(rows)
-
-    def _decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return self.encoding.decode(self.stored(rows))
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.reader.close()
-
-
-def _open_again(
-    path: str,
-    fingerprint: str,
-    options: tuple[str, str],
-    shared: tuple[Any, str, int] | None,
-) -> Store:
-    store = open_store(path, *options)
-    if store.fingerprint != fingerprint:
-        msg = f"{path}: the store was replaced since it was opened; open it again"
+def _open_again(ticket: _Ticket) -> Store:
+    store = open_store(ticket.path, ticket.verification, ticket.reading)
+    if store.fingerprint != ticket.fingerprint:
+        msg = f"{ticket.path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)
-    if shared is not None and store.flux.checked is not None:
-        known, marks_path, inode = shared
-        if store.flux.reader.watched.known == known:  # what was checked is what is read
-            store.flux.checked.join(marks_path, inode)
+    if ticket.shared is not None:
+        store.flux.join_verification(ticket.shared)
     return store
+
+
+def _check_arrays(path: Path, manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    for name, array in arrays.items():
+        if array_digest(array) != manifest.digests.get(name):
+            msg = (
+                f"{path}: the array {name!r} does not match its digest in the manifest: it was "
+                f"damaged or edited, convert the source again"
+            )
+            raise StoreFormatError(msg)
+    sizes = np.bincount(arrays["split"], minlength=3)
+    in_order = bool((np.diff(arrays["split"].astype(np.int8)) >= 0).all())
+    in_order = in_order or manifest.row_order == "source"
+    if tuple(sizes) != manifest.split_sizes or not in_order:
+        msg = f"{path}: the split does not fit the manifest; convert the source again"
+        raise StoreFormatError(msg)

@@ -1,4 +1,4 @@
-"""Which rows of flux were found to be sound, known to all threads and processes that read them."""
+"""Which rows of flux have matched their digests, shared by all threads and processes."""
 
 import mmap
 import os
@@ -12,50 +12,44 @@ from galahstream.system.shared_memory import anonymous_shared_file
 
 
 class VerifiedRows:
-    """A mark for each of N rows, in memory that processes share.
+    """A flag for each of N rows, in memory that processes share.
 
-    A forked process shares the marks of its parent; one that is started anew
-    they go by :meth:`shared_path` and :meth:`join`. A mark that is lost on the way
-    costs a second check, never a missing one.
+    Forked children inherit the flags; spawned ones attach to them with
+    :meth:`export` and :meth:`attach`. If a flag is lost, its row is verified twice.
     """
 
     def __init__(self, n_rows: int) -> None:
-        self._marks = _marks_in(mmap.mmap(-1, n_rows), n_rows)
-        self._path: str | None = None
-        self._inode = -1
+        descriptor, self._path = anonymous_shared_file(self)
+        weakref.finalize(self, os.close, descriptor)
+        os.ftruncate(descriptor, n_rows)
+        self._inode = os.fstat(descriptor).st_ino
+        self._flags = _map_flags(descriptor, n_rows)
 
-    def holds(self, rows: npt.NDArray[np.int64]) -> bool:
-        """Return whether all of the rows are marked."""
-        return bool(self._marks[rows].all())
+    def all_verified(self, rows: npt.NDArray[np.int64]) -> bool:
+        """Return whether all of the rows are flagged."""
+        return bool(self._flags[rows].all())
 
-    def mark(self, rows: npt.NDArray[np.int64]) -> None:
-        """Mark rows as sound."""
-        self._marks[rows] = 1
+    def add(self, rows: npt.NDArray[np.int64]) -> None:
+        """Flag rows as verified."""
+        self._flags[rows] = 1
 
-    def share(self) -> tuple[str, int]:
-        """Return path and inode of the marks, with which other processes can join them."""
-        if self._path is None:
-            descriptor, path = anonymous_shared_file(self)
-            weakref.finalize(self, os.close, descriptor)
-            os.ftruncate(descriptor, len(self._marks))
-            marks = _marks_in(mmap.mmap(descriptor, len(self._marks)), len(self._marks))
-            marks[:] = self._marks
-            self._marks, self._path, self._inode = marks, path, os.fstat(descriptor).st_ino
+    def export(self) -> tuple[str, int]:
+        """Return path and inode of the flags, with which other processes attach to them."""
         return self._path, self._inode
 
-    def join(self, path: str, inode: int) -> None:
-        """Take over the marks of another process, if it is still there."""
+    def attach(self, path: str, inode: int) -> None:
+        """Use the flags of another process from now on, if they still exist."""
         try:
             descriptor = os.open(path, os.O_RDWR)
         except OSError:
             return
         try:
             if os.fstat(descriptor).st_ino == inode:
-                mapping = mmap.mmap(descriptor, len(self._marks))
-                self._marks = _marks_in(mapping, len(self._marks))
+                self._flags = _map_flags(descriptor, len(self._flags))
+                self._path, self._inode = path, inode
         finally:
             os.close(descriptor)
 
 
-def _marks_in(mapping: mmap.mmap, n_rows: int) -> npt.NDArray[Any]:
-    return np.frombuffer(mapping, np.uint8, n_rows)
+def _map_flags(descriptor: int, n_rows: int) -> npt.NDArray[Any]:
+    return np.frombuffer(mmap.mmap(descriptor, n_rows), np.uint8, n_rows)

@@ -1,9 +1,9 @@
-"""A lazy dataset: spectra of one split, read and transformed when asked for."""
+"""A lazy dataset: spectra of one split, read and transformed on demand."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,48 +11,55 @@ import torch
 from torch.utils.data import Dataset
 
 from galahstream.errors import LabelError, OptionError
-from galahstream.store import Store, open_store
-from galahstream.store.quantization import Quantized16
-from galahstream.stream.kernels import best_kernels
-from galahstream.stream.transforms import LogFlux, ZScore
-from galahstream.survey.splits import SPLIT_NAMES
+from galahstream.store import SpectraStore, open_store
+from galahstream.store.readers import RowSpan
+from galahstream.stream.kernels import choose_kernel
+from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
+from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window, check_window, window_slice
+from galahstream.validation import check_choice
 
-FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None
+Split: TypeAlias = Literal["train", "val", "test", "all"]
+"""Rows of a dataset."""
+
+Missing: TypeAlias = Literal["raise", "drop"]
+"""Treatment of rows of which a selected label is missing."""
+
 Item: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
+Indices: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 
 class BatchItems(list[Item]):
-    """The items of a batch, which are views of the tensors in `whole`."""
+    """The items of a batch, which are views of `tensors`."""
 
-    def __init__(self, whole: tuple[torch.Tensor, ...]) -> None:
-        items: list[Any] = list(zip(*whole, strict=True)) if len(whole) > 1 else list(whole[0])
+    def __init__(self, tensors: tuple[torch.Tensor, ...]) -> None:
+        items: list[Any] = list(zip(*tensors, strict=True)) if len(tensors) > 1 else [*tensors[0]]
         super().__init__(items)
-        self.whole = whole
+        self.tensors = tensors
 
 
 class SpectraDataset(Dataset[Item]):
     """Spectra and labels of one split of a store.
 
-    Nothing is read before it is asked for. A dataset goes to another process as
-    the path of its store and its options; files are opened there anew.
+    Flux is read only on demand. A dataset is sent to another process as the path of
+    its store and its options; each process opens the files itself.
 
     Parameters
     ----------
-    store : Store or path-like
+    store : SpectraStore or path-like
         The store.
     split : {"train", "val", "test", "all"}
         Which rows.
-    labels : sequence of str or None
-        Label columns; None, and a store without labels, give spectra alone.
+    labels : str, sequence of str, or None
+        Label columns. With None, or a store without labels, items are flux alone.
     window : str, (float, float) or None
         A camera's name, a range in Å, or None for every pixel.
     transform : callable or None
         Takes and returns float32 flux of shape (..., L).
     target_transform : ZScore or None
-        Fitted on the store's rows where it is not yet.
+        Fitted on the store's rows unless it is fitted already.
     missing : {"raise", "drop"}
-        What to do with rows of which a selected label is missing (NaN or infinite).
+        Treatment of rows of which a selected label is missing (NaN or infinite).
     return_ids : bool
         Add the star's id (int64) as the last element.
 
@@ -63,6 +70,13 @@ class SpectraDataset(Dataset[Item]):
     OptionError, WavelengthError
         For options that cannot be used.
 
+    Attributes
+    ----------
+    rows : ndarray, shape (n,), int64
+        Row of the store of each item.
+    label_names : tuple of str
+        Label columns; empty without labels.
+
     Examples
     --------
     >>> dataset = SpectraDataset("store", split="val", window="red")  # doctest: +SKIP
@@ -71,44 +85,41 @@ class SpectraDataset(Dataset[Item]):
 
     def __init__(
         self,
-        store: Store | str | os.PathLike[str],
-        split: str = "train",
-        labels: Sequence[str] | None = ("teff", "logg", "fe_h"),
+        store: SpectraStore | str | os.PathLike[str],
+        split: Split = "train",
+        labels: str | Sequence[str] | npt.NDArray[np.str_] | None = DEFAULT_LABELS,
         window: Window = None,
         transform: FluxTransform = LogFlux(),  # noqa: B008  frozen
         target_transform: ZScore | None = ZScore(),  # noqa: B008  fitting makes a new one
-        missing: str = "raise",
+        missing: Missing = "raise",
         return_ids: bool = False,
     ) -> None:
-        self.store = store if isinstance(store, Store) else open_store(store)
-        for name, value, allowed in (
-            ("split", split, (*SPLIT_NAMES, "all")),
-            ("missing", missing, ("raise", "drop")),
-        ):
-            if value not in allowed:
-                msg = f"{name} {value!r} is not known; expected one of {', '.join(allowed)}"
-                raise OptionError(msg)
+        check_choice("split", split, get_args(Split))
+        check_choice("missing", missing, get_args(Missing))
+        self.store = open_store(store) if isinstance(store, str | os.PathLike) else store
         self.split = split
         self.window = check_window(window)
-        self.transform = transform
-        self.return_ids = return_ids
+        self.return_ids = bool(return_ids)
         self.missing = missing
-        self._pixels = window_slice(self.store.wavelength, window)
-        self.label_names = self._checked_labels(labels)
-        self.rows = self._chosen_rows()
-        self.target_transform = self._fitted(target_transform)
+        self._transform = transform
+        self._kernel = choose_kernel(self.store.flux.encoding, transform)
+        self._pixels = window_slice(self.store.wavelength, self.window)
+        self.label_names = self._select_labels(labels)
+        self.rows = self._select_rows()
+        self.target_transform = self._fit(target_transform)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Arrays of a million rows are made anew where they are needed, not sent there.
-        made = ("rows", "_scores")
-        return {name: value for name, value in vars(self).items() if name not in made}
+        # Kernels and arrays of a million rows are made again where they are needed.
+        remade = ("rows", "scaled_targets", "_kernel")
+        return {name: value for name, value in vars(self).items() if name not in remade}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.rows = self._chosen_rows()
+        self._kernel = choose_kernel(self.store.flux.encoding, self._transform)
+        self.rows = self._select_rows()
 
     def __repr__(self) -> str:
         return (
@@ -117,8 +128,13 @@ class SpectraDataset(Dataset[Item]):
         )
 
     @property
+    def transform(self) -> FluxTransform:
+        """The transform of the flux, which cannot be changed: its kernel is chosen once."""
+        return self._transform
+
+    @property
     def n_pixels(self) -> int:
-        """Pixels of each item, after the window."""
+        """Pixels per item, inside the window."""
         n_pixels: int = self._pixels.stop - self._pixels.start
         return n_pixels
 
@@ -142,112 +158,160 @@ class SpectraDataset(Dataset[Item]):
         """Labels of the items in their own units, shape (n, K)."""
         return self._labels_of(self.rows)
 
-    def __getitem__(self, index: int) -> Item:
-        """Return float32 flux (L,) and labels (K,) of one star; flux alone without labels."""
-        views = self.__getitems__([index])
-        return views[0]
+    @cached_property
+    def scaled_targets(self) -> npt.NDArray[np.float32]:
+        """Labels of the items as they are in batches, shape (n, K)."""
+        score = self.target_transform
+        return self.targets.astype(np.float32) if score is None else score(self.targets)
 
-    def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> BatchItems:
-        """Return many items, read together, as views of one tensor of flux and one of labels."""
-        return BatchItems(self.read_batch(indices))
-
-    def read_batch(
-        self,
-        indices: Sequence[int] | npt.NDArray[np.int64],
-        out: npt.NDArray[np.float32] | None = None,
-    ) -> tuple[torch.Tensor, ...]:
-        """Return many items as one tensor each of flux, labels and ids, as far as they are wanted.
+    def __getitem__(self, index: int | slice | Indices) -> Item:
+        """Return float32 flux and labels, or flux alone without labels.
 
         Parameters
         ----------
-        indices : sequence of int
-            Numbers of items, n of them.
-        out : ndarray, shape (n, L), float32, optional
-            Memory for the flux, which its tensor then shares.
-        """
-        return self.read_known(self._checked(indices), out)
+        index : int, slice, or sequence of int
+            Items; negative ones count from the end.
 
-    def read_known(
-        self, numbers: npt.NDArray[np.int64], out: npt.NDArray[np.float32] | None = None
+        Returns
+        -------
+        tensor or tuple of tensors
+            For an int, flux (L,), labels (K,) and id; else flux (n, L), labels (n, K)
+            and ids (n,).
+
+        Raises
+        ------
+        TypeError
+            If `index` is not an integer, a slice or integers.
+        IndexError
+            If an item is outside the dataset.
+        DamagedRowError
+            If a spectrum does not match its digest.
+        """
+        if isinstance(index, slice):
+            tensors = self.read_valid_batch(self._prefetched(np.arange(len(self))[index]))
+        else:
+            indices = self._valid_indices(index)
+            if indices.ndim == 0:
+                return BatchItems(self.read_batch(indices[None]))[0]
+            tensors = self.read_batch(indices)
+        return tensors if len(tensors) > 1 else tensors[0]
+
+    def __getitems__(self, indices: Indices) -> BatchItems:
+        """Return items that were read together, as views of one tensor each."""
+        return BatchItems(self.read_batch(indices))
+
+    def read_batch(
+        self, indices: Indices, out: npt.NDArray[np.float32] | None = None
     ) -> tuple[torch.Tensor, ...]:
-        """Do what :meth:`read_batch` does for numbers that are known to be of items, from 0 up."""
-        rows = self.rows[numbers]
+        """Return items as one tensor each of flux, labels and ids, as far as they are selected.
+
+        Parameters
+        ----------
+        indices : sequence of int, length n
+            Items; negative ones count from the end.
+        out : ndarray, shape (n, L), float32, optional
+            Memory of the flux tensor.
+
+        Raises
+        ------
+        TypeError, IndexError, DamagedRowError
+            As for indexing.
+        """
+        return self.read_valid_batch(self._prefetched(self._valid_indices(indices)), out)
+
+    def read_valid_batch(
+        self, indices: npt.NDArray[np.int64], out: npt.NDArray[np.float32] | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Do what :meth:`read_batch` does, without checking and prefetching.
+
+        Parameters
+        ----------
+        indices : ndarray of int64, length n
+            Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
+        out : ndarray, shape (n, L), float32, optional
+            Memory of the flux tensor.
+        """
+        rows = self.rows[indices]
         if out is None:
             out = np.empty((len(rows), self.n_pixels), dtype=np.float32)
-        whole = [torch.from_numpy(self._read(rows, out))]
+        tensors = [torch.from_numpy(self._read(rows, out))]
         if self.label_names:
-            # Not take(): it lets go of the GIL, which for 32 rows costs more than it brings.
-            whole.append(torch.from_numpy(self._scores[numbers]))
+            # Not take(): it releases the GIL, which for 32 rows costs more than it brings.
+            tensors.append(torch.from_numpy(self.scaled_targets[indices]))
         if self.return_ids:
-            whole.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
-        return tuple(whole)
+            tensors.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
+        return tuple(tensors)
 
     def prefetch(self, indices: npt.NDArray[np.int64]) -> None:
-        """Have the flux of items read ahead, in the order in which it lies in the file."""
-        self.store.flux.reader.prefetch(self.rows[indices])
+        """Request the flux of items, from 0 to ``len(dataset) - 1``, from the disk."""
+        self.store.prefetch(self.rows[indices])
+
+    def _prefetched(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        self.prefetch(indices)
+        return indices
 
     def _read(
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        kernels, log, flux = best_kernels(), self.transform, self.store.flux
-        encoding = flux.encoding
-        for numbers, flat, starts in flux.pieces(rows):
-            first = starts + self._pixels.start if self._pixels.start else starts
-            target = out[numbers]
-            if isinstance(encoding, Quantized16) and isinstance(log, LogFlux):
-                kernels.log_codes(flat, first, encoding, log, target)
-            elif isinstance(encoding, Quantized16):
-                kernels.look_up(flat, first, encoding.table, target)
-            elif isinstance(log, LogFlux):
-                kernels.log_rows(flat, first, log, target)
-            else:
-                for row, start in zip(target, first.tolist(), strict=True):
-                    row[:] = flat[start : start + self.n_pixels]
-        return out if log is None or isinstance(log, LogFlux) else self._transformed(out, rows)
+        kernel, first_pixel = self._kernel, self._pixels.start
 
-    @cached_property
-    def _scores(self) -> npt.NDArray[np.float32]:
-        """The labels of all items as they are handed out, shape (n, K)."""
-        labels = self._labels_of(self.rows)
-        score = self.target_transform
-        return labels.astype(np.float32) if score is None else score(labels)
+        def transform_span(span: RowSpan) -> None:
+            starts = span.starts + first_pixel if first_pixel else span.starts
+            kernel(span.buffer, starts, out[span.positions])
 
-    def _checked(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        numbers = np.asarray(indices, dtype=np.int64)
-        if numbers.size and (numbers.min() < -len(self) or numbers.max() >= len(self)):
-            outside = (numbers < -len(self)) | (numbers >= len(self))
-            msg = f"item {numbers[outside][0]} of a dataset of {len(self)} items"
-            raise IndexError(msg)
-        return numbers
+        self.store.flux.read(rows, transform_span)
+        if self._transform is None or isinstance(self._transform, LogFlux):
+            return out
+        return self._transformed(out, rows)
 
     def _transformed(
         self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        assert self.transform is not None
-        found = np.ascontiguousarray(self.transform(flux))
-        if found.dtype != np.float32 or found.shape != flux.shape:
+        assert self._transform is not None
+        result = np.ascontiguousarray(self._transform(flux))
+        if result.dtype != np.float32 or result.shape != flux.shape:
             msg = (
-                f"the transform made {found.dtype} of shape {found.shape} out of float32 of shape "
-                f"{flux.shape}; it must keep both"
+                f"the transform made {result.dtype} of shape {result.shape} out of float32 of "
+                f"shape {flux.shape}; it must keep both"
             )
             raise OptionError(msg)
-        if np.isnan(found).any():
-            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(found)))
+        if np.isnan(result).any():
+            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
             msg = (
                 f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
                 f"{self._pixels.start + pixel}; it must give a number for every flux, NaN too"
             )
             raise OptionError(msg)
-        return found
+        return result
 
-    def _chosen_rows(self) -> npt.NDArray[np.int64]:
+    def _valid_indices(self, index: object) -> npt.NDArray[np.int64]:
+        """Return indices as int64, those from the end still negative.
+
+        The shape is () for one integer, else (n,).
+        """
+        indices = np.asarray(index)
+        if indices.size == 0 and indices.ndim == 1:
+            return indices.astype(np.int64)
+        if indices.dtype.kind not in "iu" or indices.ndim > 1:
+            msg = f"items are selected by integers or slices, not by {index!r:.60}"
+            raise TypeError(msg)
+        outside = (indices < -len(self)) | (indices >= len(self))
+        if outside.any():
+            msg = f"item {indices[outside][0]} of a dataset of {len(self)} items"
+            raise IndexError(msg)
+        return indices.astype(np.int64, copy=False)
+
+    def _select_rows(self) -> npt.NDArray[np.int64]:
         rows = np.arange(len(self.store))[self.store.rows_of(self.split)]
-        return self._with_labels(rows, self.missing) if self.label_names else rows
+        return self._with_labels(rows) if self.label_names else rows
 
-    def _checked_labels(self, labels: Sequence[str] | None) -> tuple[str, ...]:
+    def _select_labels(
+        self, labels: str | Sequence[str] | npt.NDArray[np.str_] | None
+    ) -> tuple[str, ...]:
         if labels is None or not self.store.labels:
             return ()
-        names = (labels,) if isinstance(labels, str) else tuple(labels)
+        plain = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        names = (plain,) if isinstance(plain, str) else tuple(plain)
         for name in names:
             if name not in self.store.labels:
                 msg = (
@@ -255,27 +319,27 @@ class SpectraDataset(Dataset[Item]):
                     f"{', '.join(self.store.labels)}: choose among them (labels=, --labels)"
                 )
                 raise LabelError(msg)
-        return names
+        return tuple(str(name) for name in names)
 
     def _labels_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         columns = [self.store.labels[name][rows] for name in self.label_names]
         return np.stack(columns, axis=-1) if columns else np.empty((len(rows), 0))
 
-    def _with_labels(self, rows: npt.NDArray[np.int64], missing: str) -> npt.NDArray[np.int64]:
-        lacking = ~np.isfinite(self._labels_of(rows))
-        if not lacking.any():
+    def _with_labels(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        is_missing = ~np.isfinite(self._labels_of(rows))
+        if not is_missing.any():
             return rows
-        if missing == "drop":
-            return rows[~lacking.any(axis=1)]
-        row, label = (int(index[0]) for index in np.nonzero(lacking))
+        if self.missing == "drop":
+            return rows[~is_missing.any(axis=1)]
+        row, label = (int(index[0]) for index in np.nonzero(is_missing))
         msg = (
-            f"{self.store.path}: {int(lacking.any(axis=1).sum())} rows of {self.split!r} lack a "
-            f"label, the first is row {rows[row]} (star {self.store.ids[rows[row]]}), "
-            f"{self.label_names[label]!r}; leave them out with missing='drop' (--missing drop)"
+            f"{self.store.path}: {int(is_missing.any(axis=1).sum())} rows of {self.split!r} lack "
+            f"a label, the first is row {rows[row]} (star {self.store.ids[rows[row]]}), "
+            f"{self.label_names[label]!r}; skip them with missing='drop' (--missing drop)"
         )
         raise LabelError(msg)
 
-    def _fitted(self, score: ZScore | None) -> ZScore | None:
+    def _fit(self, score: ZScore | None) -> ZScore | None:
         if not self.label_names or score is None or score.is_fitted:
             return score
         rows = np.arange(len(self.store))[self.store.rows_of(score.fit_on)]

@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
-from galahstream.store.readers import MappedFlux
 from galahstream.stream.dataset import BatchItems, Item, SpectraDataset
 from galahstream.stream.device import batch_memory, choose_device, to_device
 from galahstream.stream.sampling import WINDOW_BLOCKS, EpochSampler, Share, count_batches
@@ -316,7 +315,7 @@ class _Maker:
         self, dataset: SpectraDataset, pool: BufferPool, is_checked: bool, memory_budget: int | None
     ) -> None:
         self._dataset, self._pool = dataset, pool
-        self._read = dataset.read_known if is_checked else dataset.read_batch
+        self._read = dataset.read_valid_batch if is_checked else dataset.read_batch
         self._budget = memory_budget
         self._touched = 0
 
@@ -331,8 +330,8 @@ class _Maker:
     def _release_pages(self, n_rows: int, budget: int) -> None:
         flux = self._dataset.store.flux
         self._touched += n_rows * (flux.shape[1] * flux.dtype.itemsize + _MAPPED_ALONG)
-        if self._touched > budget and isinstance(flux.reader, MappedFlux):
-            flux.reader.release_pages()
+        if self._touched > budget:
+            self._dataset.store.release_pages()
             self._touched = 0
 
 
@@ -347,7 +346,7 @@ def sorted_in_spans(order: _Indices, span: int) -> _Indices:
 def collate_without_copy(items: Sequence[Item]) -> Any:
     """Return the tensors that a batch of items are views of, without a copy."""
     if isinstance(items, BatchItems):
-        return items.whole if len(items.whole) > 1 else items.whole[0]
+        return items.tensors if len(items.tensors) > 1 else items.tensors[0]
     return default_collate(list(items))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of flux and labels on the way to the network.
+"""Transforms of flux and labels on the way to the network.
 
 Examples
 --------
@@ -13,17 +13,25 @@ array([[1.]], dtype=float32)
 array([[6000.]])
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from numbers import Real
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, OptionError
+from galahstream.validation import check_choice
 
-# Four rows of 16,384 float32 stay in the second-level cache while three passes go over them.
+FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None
+"""A transform takes and returns float32 flux of shape (..., L); None leaves flux as it is."""
+
+FitRows: TypeAlias = Literal["train", "all"]
+"""Rows that a `ZScore` is fitted on."""
+
+# Four rows of 16,384 float32 stay in the second-level cache during three passes over them.
 _BLOCK_BYTES = 256 * 1024
 _Values = TypeVar("_Values")
 
@@ -35,9 +43,14 @@ class LogFlux:
     Parameters
     ----------
     floor : float
-        Flux below it, zero and negative flux among it, is read as this; above 0.
+        Above 0. Smaller flux, zero and negative flux included, is replaced by it.
     fill : float
-        What a pixel that is not finite is read as: the continuum at 1 by default.
+        Replaces pixels that are not finite; by default 1, the continuum.
+
+    Raises
+    ------
+    OptionError
+        If one of them is not a positive number that float32 holds with full precision.
     """
 
     floor: float = 0.2
@@ -45,36 +58,41 @@ class LogFlux:
 
     def __post_init__(self) -> None:
         limits = np.finfo(np.float32)
-        for name, value in (("floor", self.floor), ("fill", self.fill)):
-            if not limits.tiny <= value <= limits.max:
+        for name in ("floor", "fill"):
+            value = getattr(self, name)
+            plain = float(value) if isinstance(value, Real) else np.nan
+            if not limits.tiny <= plain <= limits.max:
                 msg = (
-                    f"LogFlux {name} {value!r} cannot be used; expected a number above 0 that "
-                    f"float32 holds in full, {limits.tiny:.2g} to {limits.max:.2g}"
+                    f"LogFlux {name} {value!r} cannot be used; expected a number from "
+                    f"{limits.tiny:.2g} to {limits.max:.2g}"
                 )
                 raise OptionError(msg)
+            object.__setattr__(self, name, plain)
 
     @cached_property
     def limits(self) -> tuple[np.float32, np.float32]:
-        """Floor and fill as the kernels take them."""
+        """Floor and fill as float32."""
         return np.float32(self.floor), np.float32(self.fill)
 
     def __call__(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the logarithm of flux of shape (..., L) as a new float32 array."""
-        return self.apply_in_place(np.array(flux, dtype=np.float32, order="C"))
+        with np.errstate(over="ignore", under="ignore"):  # float64 beyond float32
+            copy = np.array(flux, dtype=np.float32, order="C")
+        return self.apply_in_place(copy)
 
     def apply_in_place(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Replace C-ordered float32 flux by its logarithm, and return it."""
         pixels = flux.reshape(-1)
         size = _BLOCK_BYTES // flux.itemsize
-        for start in range(0, pixels.size, size):
-            block = pixels[start : start + size]
-            # One sum tells whether any pixel is not finite: it then is not either.
-            with np.errstate(invalid="ignore"):  # infinities of both signs
-                total = block.sum(dtype=np.float64)
-            if not np.isfinite(total):
-                block[~np.isfinite(block)] = self.fill
-            np.maximum(block, np.float32(self.floor), out=block)
-            np.log(block, out=block)
+        # Infinities of both signs are added; logarithms can be close to 0.
+        with np.errstate(invalid="ignore", under="ignore"):
+            for start in range(0, pixels.size, size):
+                block = pixels[start : start + size]
+                # A single sum detects non-finite pixels: it is non-finite if any pixel is.
+                if not np.isfinite(block.sum(dtype=np.float64)):
+                    block[~np.isfinite(block)] = self.fill
+                np.maximum(block, np.float32(self.floor), out=block)
+                np.log(block, out=block)
         return flux
 
 
@@ -84,21 +102,24 @@ class ZScore:
     Parameters
     ----------
     fit_on : {"train", "all"}
-        Rows that mean and std are taken from, when a dataset fits it.
+        Rows that a dataset fits mean and std on.
     mean, std : sequence of float, optional
-        Given values, one a label, instead of a fit.
+        Given values, one per label, instead of a fit.
+
+    Raises
+    ------
+    OptionError
+        If `fit_on` is not one of these, or mean and std cannot be used.
     """
 
     def __init__(
         self,
-        fit_on: str = "train",
+        fit_on: FitRows = "train",
         *,
         mean: Sequence[float] | npt.NDArray[Any] | None = None,
         std: Sequence[float] | npt.NDArray[Any] | None = None,
     ) -> None:
-        if fit_on not in ("train", "all"):
-            msg = f"ZScore fit_on {fit_on!r} is not known; expected 'train' or 'all'"
-            raise OptionError(msg)
+        check_choice("ZScore fit_on", fit_on, get_args(FitRows))
         if (mean is None) != (std is None):
             msg = "ZScore was given one of mean and std; expected both or neither"
             raise OptionError(msg)
@@ -106,7 +127,7 @@ class ZScore:
         self.mean: npt.NDArray[np.float64] | None = None
         self.std: npt.NDArray[np.float64] | None = None
         if mean is not None and std is not None:
-            self._set(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64))
+            self._set(np.array(mean, dtype=np.float64), np.array(std, dtype=np.float64))
 
     def __repr__(self) -> str:
         if self.mean is None or self.std is None:
@@ -119,7 +140,7 @@ class ZScore:
         return self.mean is not None
 
     def fitted(self, labels: npt.NDArray[np.float64], names: Sequence[str]) -> "ZScore":
-        """Return a score with mean and std of labels, shape (n, K); missing values do not count.
+        """Return a new score with mean and std of labels, shape (n, K), ignoring missing values.
 
         Raises
         ------
@@ -127,12 +148,13 @@ class ZScore:
             If a label has no value, or the same value in every row.
         """
         mean, std = np.empty(len(names)), np.empty(len(names))
-        for number, name in enumerate(names):
-            values = labels[:, number][np.isfinite(labels[:, number])]
+        for k, name in enumerate(names):
+            values = labels[:, k][np.isfinite(labels[:, k])]
             if len(values) == 0:
                 msg = f"label {name!r} has no value in the rows to fit on; choose other labels"
                 raise LabelError(msg)
-            mean[number], std[number] = values.mean(), values.std()
+            with np.errstate(under="ignore"):
+                mean[k], std[k] = values.mean(), values.std()
             if values.min() == values.max():
                 msg = (
                     f"label {name!r} is {values[0]:g} in each of {len(values)} rows; a constant "
@@ -144,9 +166,10 @@ class ZScore:
         return score
 
     def __call__(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return labels of shape (..., K) in units of their spread, as float32."""
+        """Return labels of shape (..., K) in units of their standard deviation, as float32."""
         mean, std = self._parameters()
-        return ((np.asarray(labels, dtype=np.float64) - mean) / std).astype(np.float32)
+        with np.errstate(over="ignore", under="ignore"):  # values that float32 cannot hold
+            return ((np.asarray(labels, dtype=np.float64) - mean) / std).astype(np.float32)
 
     def inverse(self, scores: _Values) -> _Values:
         """Return scores of shape (..., K) in the labels' own units: a tensor for a tensor."""
@@ -159,13 +182,16 @@ class ZScore:
 
     def _parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         if self.mean is None or self.std is None:
-            msg = "this ZScore knows no mean and std yet; give them, or take a dataset's own"
+            msg = "this ZScore is not fitted; give mean and std, or use a dataset's own"
             raise OptionError(msg)
         return self.mean, self.std
 
     def _set(self, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> None:
         usable = mean.shape == std.shape and bool(np.isfinite(mean).all() and (std > 0).all())
         if not usable:
-            msg = f"ZScore mean {mean} and std {std}: expected finite means, and spreads above 0"
+            msg = (
+                f"ZScore mean {mean} and std {std} cannot be used; expected finite means and "
+                f"standard deviations above 0, one of each per label"
+            )
             raise OptionError(msg)
         self.mean, self.std = mean, std

@@ -1,1 +1,1 @@
-"""What the operating system offers: no astronomy, no store."""
+"""Files, locks, memory and processes of the operating system, without any astronomy."""

@@ -1,13 +1,19 @@
 """Publishing: a file or folder appears under its final name whole, or not at all."""
 
 import os
+import re
+import secrets
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, SourceMissingError
+
+_MAX_LINKS = 40
 
 
 @contextmanager
@@ -58,20 +64,116 @@ def publish(work: Path, destination: Path, *, overwrite: bool, aside: Path) -> N
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside a file, and put it in the file's place when all went well."""
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
-    )
-    os.close(descriptor)
-    temporary = Path(name)
+    """Yield a temporary path and put its bytes under the final name if the block succeeds.
+
+    A regular file is replaced by renaming, so that it has its old or its new
+    content at any moment, also after a power cut. Its mode stays; a new file gets
+    the one of the umask. Symbolic links stay, and their targets are written.
+    Devices, pipes and ``/dev/stdout`` are never replaced: the bytes are copied into
+    them.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Yields
+    ------
+    Path
+        An empty file to write to. It is removed if the block fails.
+
+    Raises
+    ------
+    DestinationExistsError
+        If the path is a folder.
+    SourceMissingError
+        If the folder of the path does not exist.
+    """
+    if is_special_file(path):
+        with tempfile.TemporaryDirectory(prefix="galahstream.") as folder:
+            copy = Path(folder) / f"output{path.suffix}"
+            copy.touch()
+            yield copy
+            _copy_into(copy, path)
+        return
+    target = Path(os.path.realpath(path))
+    _check_writable_name(path, target)
+    temporary = _create_beside(target)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_special_file(path: Path) -> bool:
+    """Return whether a path is a device, a pipe, a socket, or an open descriptor."""
+    if _descriptor_of(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _descriptor_of(path: Path) -> int | None:
+    """Return the descriptor that a path such as ``/dev/stdout`` or ``/dev/fd/3`` stands for."""
+    name = os.path.abspath(path)  # noqa: PTH100  resolve() would follow the link to a pipe
+    for _ in range(_MAX_LINKS):
+        match = re.fullmatch(rf"/(?:dev|proc/self|proc/{os.getpid()})/fd/(\d+)", name)
+        if match is not None:
+            return int(match[1])
+        try:
+            link = os.readlink(name)  # noqa: PTH115
+        except OSError:
+            return None
+        name = os.path.normpath(os.path.join(os.path.dirname(name), link))  # noqa: PTH118, PTH120
+    return None
+
+
+def _copy_into(copy: Path, path: Path) -> None:
+    descriptor = _descriptor_of(path)
+    if descriptor is None:
+        with copy.open("rb") as source, path.open("wb", buffering=0) as sink:
+            shutil.copyfileobj(source, sink)
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    # Not opened by its name: that would begin at the start of a file behind the descriptor.
+    with copy.open("rb") as source, os.fdopen(os.dup(descriptor), "wb") as sink:
+        shutil.copyfileobj(source, sink)
+
+
+def _check_writable_name(path: Path, target: Path) -> None:
+    if target.is_dir():
+        msg = f"{path} is a folder; choose the name of a file"
+        raise DestinationExistsError(msg)
+    if not target.parent.is_dir():
+        msg = f"{path}: the folder {target.parent} does not exist; create it first"
+        raise SourceMissingError(msg)
+
+
+def _create_beside(target: Path) -> Path:
+    """Create an empty file beside another one, with its mode if it exists."""
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    while True:
+        temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        try:
+            # 0o666 less the umask, as for every new file.
+            descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+        except FileExistsError:
+            continue
+        try:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+        return temporary
 
 
 def check_destination(destination: Path, *, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""Steps that an interrupt from the keyboard does not cut in two."""
+"""Delay an interrupt from the keyboard until a step is complete."""
 
 import signal
 import threading
@@ -9,20 +9,20 @@ from typing import Any
 
 @contextmanager
 def delayed_interrupts() -> Iterator[None]:
-    """Hold an interrupt (SIGINT) back until the block has ended, and let it come then.
+    """Delay SIGINT until the block has ended, and handle it then.
 
-    Only the main thread is interrupted by the keyboard, and only a handler written
-    in Python is called between two statements; elsewhere the block runs as it is.
+    Only the main thread receives interrupts from the keyboard, and only handlers
+    written in Python run between two statements; otherwise this does nothing.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, Any]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    received: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        before(*came[0])
+        signal.signal(signal.SIGINT, handler)
+    if received:
+        handler(*received[0])

@@ -320,9 +320,9 @@ def test_16_bits_hold_flux_to_half_a_step(
     wanted = pair.spectra[store.source_row]
     finite = np.isfinite(wanted)
     assert np.isnan(store.flux[:][~finite]).all()
-    code = store.info()["code"]
-    assert code["largest_error"] == code["scale"] / 2 == 2.5e-5
-    assert abs(store.flux[:] - wanted)[finite].max() <= 0.51 * code["scale"]
+    code = store.info()["quantization"]
+    assert code["largest_error"] == code["bscale"] / 2 == 2.5e-5
+    assert abs(store.flux[:] - wanted)[finite].max() <= 0.51 * code["bscale"]
     assert store.flux.dtype == np.uint16
     assert code["clipped"] == 0
     assert store.info()["pixel_counts"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
@@ -335,9 +335,9 @@ def test_a_range_of_ones_own_is_kept_and_what_it_clips_is_counted(
     spectra[8, 9] = 30
     np.save(pair.folder / "spectra.npy", spectra)
     store = convert(pair.folder, tmp_path / "store", dtype="uint16", flux_range=(-1, 2))
-    code = store.info()["code"]
+    code = store.info()["quantization"]
     assert code["clipped"] == 1
-    assert code["zero"] == -1
+    assert code["bzero"] == -1
     row = int(np.flatnonzero(store.source_row == 8)[0])
     assert store.flux[row][9] == pytest.approx(2, abs=1e-4)
 

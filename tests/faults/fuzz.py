@@ -30,7 +30,7 @@ from galahstream.conversion.convert import convert
 from galahstream.errors import GalahStreamError
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import Recipe
-from galahstream.learn.trained_model import load_model, save_model
+from galahstream.learn.trained_model import TrainedModel, load_model, save_model
 from galahstream.sources.open import open_source
 from galahstream.store import open_store
 from galahstream.store.manifest import _canonical
@@ -89,12 +89,11 @@ def kinds(folder: Path) -> dict[str, Kind]:
         file["spectra"] = np.load(pair / "spectra.npy")
         file["teff"] = np.arange(20.0)
         file.create_dataset("ids", data=np.arange(20), chunks=(7,), compression="gzip")
-    model = SpectraCNN(16, 3)
     numbers = (1.0, 2.0, 3.0)
-    model.recipe = Recipe(
+    recipe = Recipe(
         16, ("a", "b", "c"), ("K", "", ""), numbers, numbers, 0.2, 1.0, None, None, "0", 42
     )
-    save_model(model, folder / "model.pt")
+    save_model(TrainedModel(SpectraCNN(16, 3), recipe), folder / "model.pt")
     found = {
         "store npy, manifest": Kind(npy, npy / "manifest.json", _read_store),
         "store npy, claims": Kind(npy, npy / "manifest.json", _read_store, other_claims),

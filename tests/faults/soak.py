@@ -157,7 +157,7 @@ class Soak:
         path = self._copy()
         with open_store(path, verify="open") as store:
             row = int(self.generator.integers(len(store)))
-            file, _, span = store.flux.reader.where(row).rpartition(", bytes ")
+            file, _, span = store.locate(row).rpartition(", bytes ")
             data = bytearray(Path(file).read_bytes())
             first, last = (int(part) for part in span.split(" to "))
             data[int(self.generator.integers(first, last + 1))] ^= 1

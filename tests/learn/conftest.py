@@ -1,11 +1,12 @@
-"""A run on a small store, trained once for all tests that look at what it left."""
+"""A run on a small store, trained once for all tests that read its files."""
 
 from pathlib import Path
 
 import pytest
 
 from galahstream.conversion.convert import convert
-from galahstream.learn.trainer import TrainingResult, train
+from galahstream.learn.results import TrainingResult
+from galahstream.learn.train import train
 from galahstream.store import Store
 from tests.conftest import make_pair
 

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,56 +12,90 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from galahstream.cli.main import main
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
-from galahstream.learn import checkpoint as resuming
-from galahstream.learn import trainer as train_module
-from galahstream.learn.checkpoint import CHECKPOINT
+from galahstream.learn import saved_file
+from galahstream.learn.losses import MeanSquaredError
+from galahstream.learn.models.base import Prediction
+from galahstream.learn.observers.tensorboard import EventWriter
+from galahstream.learn.results import TrainingResult
+from galahstream.learn.run import RunFolder
+from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
-from galahstream.learn.trainer import TrainingResult, train
 from galahstream.store import Store
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "device": "cpu", "labels": ("teff",), "progress": False}
+N_TRAIN = 210
 
 
 @pytest.fixture(scope="module")
-def whole(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
-    return train(toy_store, tmp_path_factory.mktemp("whole") / "run", **SETTINGS)
+def uncut(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return train(toy_store, tmp_path_factory.mktemp("uncut") / "run", **SETTINGS)
 
 
 class CutError(Exception):
-    """What ends a run in these tests."""
+    """The error that ends a run in these tests."""
 
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: type[BaseException]) -> None:
-    """Have training end in the model's next pass after so many steps."""
-    forward = torch.nn.MSELoss.forward
+    """Make training fail in the forward pass after this many steps."""
+    mean = MeanSquaredError.__call__
     left = steps
 
-    def failing(self: torch.nn.MSELoss, *arguments: torch.Tensor) -> torch.Tensor:
+    def failing(
+        self: MeanSquaredError, prediction: Prediction, target: torch.Tensor
+    ) -> torch.Tensor:
         nonlocal left
         if left == 0:
             raise error
         left -= 1
-        return forward(self, *arguments)
+        return mean(self, prediction, target)
 
-    monkeypatch.setattr(torch.nn.MSELoss, "forward", failing)
+    monkeypatch.setattr(MeanSquaredError, "__call__", failing)
 
 
-def assert_same(found: TrainingResult, whole: TrainingResult) -> None:
-    weights = whole.model.state_dict()
-    for name, tensor in found.model.state_dict().items():
+def cut_in_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make training fail after the last step of an epoch, before its validation is finished."""
+
+    def failing(self: MeanSquaredError, prediction: Prediction, target: torch.Tensor) -> float:
+        raise CutError
+
+    monkeypatch.setattr(MeanSquaredError, "total", failing)
+
+
+def cut_run(store: Store, out: Path, cut: Callable[[pytest.MonkeyPatch], None]) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch)
+        with pytest.raises(CutError):
+            train(store, out, **SETTINGS)
+    return RunFolder.at(out).checkpoint
+
+
+def cut_in_first_epoch(patch: pytest.MonkeyPatch) -> None:
+    cut_after(patch, 3, CutError)
+
+
+def assert_same(result: TrainingResult, uncut: TrainingResult) -> None:
+    weights = uncut.model.state_dict()
+    for name, tensor in result.model.state_dict().items():
         assert torch.equal(tensor, weights[name]), name
-    losses = [(one.epoch, one.train_loss, one.val_loss, one.labels) for one in found.history]
+    losses = [(one.epoch, one.train_loss, one.val_loss, one.labels) for one in result.history]
     assert losses == [
-        (one.epoch, one.train_loss, one.val_loss, one.labels) for one in whole.history
+        (one.epoch, one.train_loss, one.val_loss, one.labels) for one in uncut.history
     ]
-    assert (found.test_loss, found.test) == (whole.test_loss, whole.test)
+    assert (result.test_loss, result.test) == (uncut.test_loss, uncut.test)
+
+
+def assert_events_are_those_of_one_run(folder: Path, epochs: int = 3) -> None:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    steps = [event.step for event in events.Scalars("loss/training")]
+    assert steps == list(range(1, epochs + 1))
 
 
 @pytest.mark.parametrize("steps", [[3], [0], [7], [10, 2], [1, 1, 1]], ids=str)
 @pytest.mark.parametrize("error", [CutError, KeyboardInterrupt])
-def test_a_run_cut_in_mid_epoch_goes_on_to_the_same_bits(
+def test_a_run_cut_in_mid_epoch_resumes_to_the_same_bits(
     toy_store: Store,
-    whole: TrainingResult,
+    uncut: TrainingResult,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     steps: list[int],
@@ -72,115 +107,223 @@ def test_a_run_cut_in_mid_epoch_goes_on_to_the_same_bits(
             with pytest.raises(error) as caught:
                 train(toy_store, tmp_path / "run", resume=True, num_workers=count % 3, **SETTINGS)
             assert "--resume" in caught.value.__notes__[-1]
-    found = train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
-    assert_same(found, whole)
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
     assert_events_are_those_of_one_run(tmp_path / "run")
 
 
-def assert_events_are_those_of_one_run(folder: Path) -> None:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    assert [event.step for event in events.Scalars("loss/training")] == [1, 2, 3]
-
-
-def test_a_killed_run_goes_on_by_the_command(
-    toy_store: Store, whole: TrainingResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("position", ["as saved", "end of epoch", "next epoch"])
+def test_a_run_cut_between_the_last_step_and_validation_resumes_to_the_same_bits(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path, position: str
 ) -> None:
-    code = (
-        "import os, signal, sys, torch\n"
-        "from galahstream.learn import checkpoint as resuming, trainer as train\n"
-        "resuming.SAVE_SECONDS = 0.0\n"
-        "save, left = resuming.RunCheckpoint.save, 9\n"
-        "def counting(self):\n"
-        "    global left\n"
-        "    save(self); left -= 1\n"
-        "    if left == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "resuming.RunCheckpoint.save = counting\n"
-        "train.train(sys.argv[1], sys.argv[2], epochs=3, device='cpu', labels=('teff',))"
-    )
+    path = cut_run(toy_store, tmp_path / "run", cut_in_validation)
+    content = torch.load(path, weights_only=True)
+    assert content["progress"]["stars"] == N_TRAIN
+    if position != "as saved":
+        epoch, served = (0, N_TRAIN) if position == "end of epoch" else (1, 0)
+        content["progress"]["position"] |= {"epoch": epoch, "rows_served": served}
+        torch.save(content, path)
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
+    assert_events_are_those_of_one_run(tmp_path / "run")
+
+
+def test_a_run_killed_before_its_files_are_written_resumes_to_the_same_result(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path
+) -> None:
+    folder = RunFolder.at(tmp_path / "run")
+    train(toy_store, folder.path, **SETTINGS)
+    folder.metrics.unlink()
+    assert_same(train(toy_store, folder.path, resume=True, **SETTINGS), uncut)
+    assert folder.finished_epochs() == 3
+
+
+KILLED = """
+import os, signal, sys
+from galahstream.learn import checkpoint
+from galahstream.learn.train import train
+checkpoint.SAVE_SECONDS = 0.0
+save, left = checkpoint.Checkpoint.save, int(sys.argv[3])
+def counting(self, trainer):
+    global left
+    save(self, trainer); left -= 1
+    if left == 0: os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.Checkpoint.save = counting
+train(sys.argv[1], sys.argv[2], epochs=3, device='cpu', labels=('teff',))
+"""
+
+
+# 7 batches per epoch and one checkpoint after the validation: the 7th is before validation.
+@pytest.mark.parametrize(
+    ("saves", "place"), [(9, "epoch 2 of 3, after 32"), (7, "epoch 1 of 3, after 210")]
+)
+def test_a_killed_run_is_resumed_by_the_command(
+    toy_store: Store,
+    uncut: TrainingResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    saves: int,
+    place: str,
+) -> None:
     out = tmp_path / "run"
-    done = subprocess.run([sys.executable, "-c", code, str(toy_store.path), str(out)], check=False)
-    assert done.returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", KILLED, str(toy_store.path), str(out), str(saves)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     arguments = ["train", str(toy_store.path), "--out", str(out), "--epochs", "3"]
     arguments += ["--device", "cpu", "--labels", "teff"]
     assert main(arguments) == 1
-    assert "go on with it (resume=True, --resume)" in capsys.readouterr().err
+    assert "resume it (resume=True, --resume)" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0
-    assert "going on in epoch 2 of 3, after 32 of its stars" in capsys.readouterr().err
-    weights = whole.model.state_dict()
+    assert f"{place} of its stars" in capsys.readouterr().err
+    weights = uncut.model.state_dict()
     for name, tensor in load_model(out / "model.pt").state_dict().items():
         assert torch.equal(tensor, weights[name])
     assert main([*arguments, "--resume"]) == 1
-    assert "holds a run already (model.pt)" in capsys.readouterr().err
+    assert "holds a finished run of 3 epochs (model.pt)" in capsys.readouterr().err
 
 
-def cut_run(store: Store, out: Path) -> Path:
+def test_a_finished_run_is_continued_to_the_bits_of_a_longer_one(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path
+) -> None:
+    longer = {**SETTINGS, "epochs": 5}
+    expected = train(toy_store, tmp_path / "long", **longer)
+    train(toy_store, tmp_path / "run", **SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
-        cut_after(patch, 3, CutError)
+        cut_after(patch, 9, CutError)
         with pytest.raises(CutError):
-            train(store, out, **SETTINGS)
-    return out / CHECKPOINT
+            train(toy_store, tmp_path / "run", resume=True, **longer)
+    folder = RunFolder.at(tmp_path / "run")
+    assert folder.finished_epochs() == 3
+    kept = load_model(folder.model).state_dict()
+    assert all(torch.equal(kept[name], one) for name, one in uncut.model.state_dict().items())
+    with pytest.raises(CheckpointError, match="give at least 5 epochs"):
+        train(toy_store, tmp_path / "run", resume=True, **{**SETTINGS, "epochs": 4})
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **longer), expected)
+    assert folder.finished_epochs() == 5
+    assert_events_are_those_of_one_run(tmp_path / "run", 5)
 
 
 def test_other_settings_are_refused_naming_each(toy_store: Store, tmp_path: Path) -> None:
-    cut_run(toy_store, tmp_path / "run")
+    cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
     other = {**SETTINGS, "lr": 0.01, "labels": ("teff", "logg")}
     with pytest.raises(CheckpointError) as caught:
         train(toy_store, tmp_path / "run", resume=True, **other)
     assert "lr was 0.001 and is 0.01" in str(caught.value)
-    assert "labels was ['teff'] and is ['teff', 'logg']" in str(caught.value)
+    assert "labels was ('teff',) and is ('teff', 'logg')" in str(caught.value)
+    assert "choose another folder (out=, --out)" in str(caught.value)
 
 
-def test_without_resume_a_cut_run_is_not_written_over(toy_store: Store, tmp_path: Path) -> None:
-    cut_run(toy_store, tmp_path / "run")
-    with pytest.raises(DestinationExistsError, match="was cut off"):
+def test_without_resume_an_interrupted_run_is_not_overwritten(
+    toy_store: Store, tmp_path: Path
+) -> None:
+    cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
+    with pytest.raises(DestinationExistsError, match="interrupted run"):
         train(toy_store, tmp_path / "run", **SETTINGS)
 
 
-def test_a_run_cut_before_its_first_checkpoint_begins_anew(
-    toy_store: Store, whole: TrainingResult, tmp_path: Path
+def test_a_run_cut_before_its_first_checkpoint_starts_from_scratch(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path
 ) -> None:
-    cut_run(toy_store, tmp_path / "run").unlink()
-    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), whole)
+    cut_run(toy_store, tmp_path / "run", cut_in_first_epoch).unlink()
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
+
+
+def test_a_checkpoint_of_version_1_is_resumed(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path
+) -> None:
+    path = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
+    content = torch.load(path, weights_only=True)
+    progress = content["progress"]
+    old_names = {"loss_sum": "total", "wait_seconds": "waited", "train_seconds": "seconds"}
+    old = {old_names.get(name, name): value for name, value in progress.items()}
+    content |= {"version": 1, "progress": {**old, "saving": 0.1}}
+    content["settings"]["epochs"] = 3
+    torch.save(content, path)
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = cut_run(toy_store, tmp_path / "run")
+    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
     before = checkpoint.read_bytes()
 
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resuming.torch, "save", full)
+    monkeypatch.setattr(saved_file.torch, "save", full)
     with pytest.raises(StorageFullError, match="No space left"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
     assert checkpoint.read_bytes() == before
 
 
+class LoadedError(Exception):
+    """Raised once a checkpoint is loaded: these tests do not train any further."""
+
+
+def stop(self: EventWriter, network: object) -> None:
+    raise LoadedError
+
+
 def test_a_damaged_checkpoint_is_refused_or_the_same(
     toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = cut_run(toy_store, tmp_path / "run")
+    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
     good = checkpoint.read_bytes()
     generator = np.random.default_rng(0)
     refused = 0
-    # Loading is looked at, not the training behind it.
-    monkeypatch.setattr(train_module, "EventWriter", lambda *_: None)
-    for number in range(60):
+    monkeypatch.setattr(EventWriter, "started", stop)
+    for case in range(60):
         data = bytearray(good)
-        place = int(generator.integers(len(data)))
-        data[place] ^= 1 << int(generator.integers(8))
-        checkpoint.write_bytes(data if number % 3 else data[:place])
+        offset = int(generator.integers(len(data)))
+        data[offset] ^= 1 << int(generator.integers(8))
+        checkpoint.write_bytes(data if case % 3 else data[:offset])
         try:
             train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
         except CheckpointError as error:
             refused += str(checkpoint) in str(error)
-        except AttributeError:
-            continue  # it was loaded: the byte stands for nothing
+        except LoadedError:
+            continue  # the byte has no meaning
     assert refused > 40
     checkpoint.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no checkpoint of a run"):
+    with pytest.raises(CheckpointError, match="not a galahstream checkpoint"):
+        train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("progress/epoch", 0, "progress.epoch"),
+        ("progress/stars", 40, "progress.position"),
+        ("progress/stars", N_TRAIN, "progress.position"),
+        ("progress/loss_sum", float("nan"), "progress.loss_sum"),
+        ("progress/position", None, "progress.position"),
+        ("progress/position/rows", "210", "progress.position.rows"),
+        ("progress/position/epoch", 1, "progress.position"),
+        ("progress/history", [{"epoch": 1}], "progress.history.0.train_loss"),
+        ("progress", [], "progress"),
+        ("settings/lr", "fast", "settings.lr"),
+        ("weights/features.0.weight", torch.zeros(3), "weights.features.0.weight"),
+        ("weights", None, "weights.features.0.weight"),
+        ("optimizer/0/exp_avg", torch.zeros(3), "optimizer.0.exp_avg"),
+        ("optimizer", {}, "optimizer"),
+        ("optimizer", {0: {}}, "optimizer"),
+        ("random", torch.zeros(3), "random"),
+    ],
+)
+def test_an_impossible_value_is_refused_naming_file_and_field(
+    toy_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    value: Any,
+    field: str,
+) -> None:
+    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
+    content = torch.load(checkpoint, weights_only=True)
+    *outer, last = path.split("/")
+    target = content
+    for name in outer:
+        target = target[int(name) if name.isdigit() else name]
+    target[last] = value
+    torch.save(content, checkpoint)
+    monkeypatch.setattr(EventWriter, "started", stop)
+    with pytest.raises(CheckpointError, match=f"checkpoint.pt .*'{field}'"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)

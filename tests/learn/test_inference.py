@@ -1,6 +1,7 @@
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
 from galahstream.learn.inference import evaluate, predict
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.results import TrainingResult
 from galahstream.learn.trained_model import load_model
-from galahstream.learn.trainer import TrainingResult
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 
@@ -73,9 +74,10 @@ def test_a_split_without_stars_is_refused(run: TrainingResult, tmp_path: Path) -
         predict(run.model, store, split="test")
 
 
-def test_a_model_without_a_recipe_is_refused(toy_store: Store) -> None:
+def test_a_network_without_a_recipe_is_refused(toy_store: Store) -> None:
+    network: Any = SpectraCNN(64, 1)
     with pytest.raises(CheckpointError, match="recipe"):
-        predict(SpectraCNN(64, 1), toy_store)
+        predict(network, toy_store)
 
 
 def test_what_is_no_saved_model_is_refused_by_name(run: TrainingResult, tmp_path: Path) -> None:

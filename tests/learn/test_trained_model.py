@@ -8,14 +8,14 @@ import torch
 from galahstream.errors import CheckpointError
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import Recipe
-from galahstream.learn.trained_model import load_model, save_model
+from galahstream.learn.trained_model import TrainedModel, load_model, save_model
+from galahstream.validation import MAX_SEED
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    model = SpectraCNN(16, 1)
-    model.recipe = Recipe(16, ("teff",), ("K",), (5.0,), (1.0,), 0.2, 1.0, None, None, "0", 42)
-    save_model(model, tmp_path / "model.pt")
+    recipe = Recipe(16, ("teff",), ("K",), (5.0,), (1.0,), 0.2, 1.0, None, None, "0", 42)
+    save_model(TrainedModel(SpectraCNN(16, 1), recipe), tmp_path / "model.pt")
     return tmp_path / "model.pt"
 
 
@@ -28,7 +28,6 @@ def rewritten(path: Path, **recipe: Any) -> Path:
 
 def test_a_saved_model_comes_back_with_its_recipe(saved: Path) -> None:
     model = load_model(saved)
-    assert model.recipe is not None
     assert model.recipe.labels == ("teff",)
     assert all(weights.device.type == "cpu" for weights in model.parameters())
     assert model(torch.ones(2, 16)).shape == (2, 1)
@@ -47,13 +46,69 @@ def test_a_saved_model_comes_back_with_its_recipe(saved: Path) -> None:
         {"std": [1.0, 2.0]},
         {"floor": -1.0},
         {"window": [1.0]},
+        {"seed": MAX_SEED + 1},
         {"more": 1},
     ],
     ids=str,
 )
-def test_a_recipe_that_claims_what_cannot_be_is_refused(saved: Path, claim: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"model.pt: weights and architecture"):
+def test_an_impossible_recipe_is_refused_naming_file_and_field(saved: Path, claim: Any) -> None:
+    (field,) = claim
+    with pytest.raises(CheckpointError, match=rf"model\.pt .*field '(recipe|arch\w+)\.{field}'"):
         load_model(rewritten(saved, **claim))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "text"),
+    [
+        ({"name": "transformer", "n_pixels": 16, "n_labels": 1}, "expected one of cnn"),
+        ({"name": "cnn", "n_pixels": 10**12, "n_labels": 1}, r"architecture\.n_pixels"),
+        ({"name": "cnn", "n_pixels": 16, "n_labels": 2}, r"architecture\.n_labels"),
+        ({"name": "cnn", "n_pixels": 16, "n_labels": 1, "depth": 3}, "depth"),
+        ({"name": "cnn", "n_pixels": 16, "n_labels": [1]}, "architecture"),
+        (["cnn"], "architecture"),
+        (None, "architecture"),
+    ],
+    ids=str,
+)
+def test_an_impossible_architecture_is_refused_naming_the_file(
+    saved: Path, architecture: Any, text: str
+) -> None:
+    content = torch.load(saved, weights_only=True)
+    torch.save({**content, "architecture": architecture}, saved)
+    with pytest.raises(CheckpointError, match=rf"model\.pt .*{text}"):
+        load_model(saved)
+
+
+def test_the_file_names_the_architecture(saved: Path) -> None:
+    content = torch.load(saved, weights_only=True)
+    assert content["version"] == 1
+    assert content["architecture"] == {"name": "cnn", "n_pixels": 16, "n_labels": 1}
+
+
+def test_a_file_that_names_no_architecture_is_the_network_that_all_were(saved: Path) -> None:
+    content = torch.load(saved, weights_only=True)
+    del content["architecture"]
+    torch.save(content, saved)
+    model = load_model(saved)
+    assert isinstance(model.network, SpectraCNN)
+    assert model(torch.ones(2, 16)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "dtype", "shape", "meta"])
+def test_weights_that_are_not_the_networks_are_refused_by_name(saved: Path, change: str) -> None:
+    content = torch.load(saved, weights_only=True)
+    weights, name = content["weights"], "head.3.bias"
+    if change == "missing":
+        del weights[name]
+    elif change == "unknown":
+        name = "head.9.bias"
+        weights[name] = torch.zeros(1)
+    else:
+        changed = {"dtype": weights[name].double(), "shape": torch.zeros(2)}
+        weights[name] = changed.get(change, torch.zeros(1, device="meta"))
+    torch.save(content, saved)
+    with pytest.raises(CheckpointError, match=rf"model\.pt .*{name}"):
+        load_model(saved)
 
 
 def test_weights_that_are_one_number_repeated_are_refused(saved: Path) -> None:
@@ -61,7 +116,7 @@ def test_weights_that_are_one_number_repeated_are_refused(saved: Path) -> None:
     name = "features.0.weight"
     content["weights"][name] = torch.zeros(1).expand(content["weights"][name].shape)
     torch.save(content, saved)
-    with pytest.raises(CheckpointError, match="no plain array"):
+    with pytest.raises(CheckpointError, match="expected a plain array"):
         load_model(saved)
 
 
@@ -73,5 +128,5 @@ def test_a_model_that_unpacks_to_more_than_its_file_is_refused(saved: Path) -> N
             archive.writestr(name, data)
         archive.writestr("model/data/99", bytes(50_000_000))
     assert saved.stat().st_size < 1_000_000
-    with pytest.raises(CheckpointError, match="that are compressed"):
+    with pytest.raises(CheckpointError, match="entries are compressed"):
         load_model(saved)

@@ -1,27 +1,70 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from galahstream.errors import ExtraMissingError
-from galahstream.plots import figures
-from galahstream.plots.spectrum import plot_spectrum
-from galahstream.survey.wavelength import nominal_grid
+from galahstream.plots.spectrum import camera_panels, equal_panels, plot_spectrum
+from galahstream.survey.wavelength import CAMERAS, nominal_grid
 
-GRIDS = [nominal_grid(), np.linspace(3700, 9000, 3904), np.full(100, np.nan)]
+Grid = npt.NDArray[np.float64]
+BLUE, GREEN, RED, INFRARED = (camera.grid() for camera in CAMERAS)
+GRIDS = {
+    "four cameras": (nominal_grid(), 4),
+    "three cameras": (np.concatenate([BLUE, GREEN, INFRARED]), 3),
+    "two cameras": (np.concatenate([GREEN, RED]), 2),
+    "one camera": (RED, 1),
+    "30 Å": (np.arange(6550.0, 6580.0, 0.0631), 1),
+    "3 pixels": (RED[100:103], 1),
+    "1 pixel": (RED[100:101], 1),
+    "another survey": (np.linspace(3700, 9000, 3904), 4),
+    "unknown": (np.full(100, np.nan), 1),
+    "1 unknown pixel": (np.full(1, np.nan), 1),
+}
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=["hermes", "other", "unknown"])
-def test_a_star_with_gaps_and_wild_pixels_is_drawn(tmp_path: Path, grid: np.ndarray) -> None:
-    flux = np.random.default_rng(0).normal(1, 0.05, len(grid)).astype(np.float32)
-    flux[: len(grid) // 4] = np.nan
+def star(n_pixels: int) -> npt.NDArray[np.float32]:
+    """Return a spectrum with a gap and an outlier."""
+    flux = np.random.default_rng(0).normal(1, 0.05, n_pixels).astype(np.float32)
+    flux[: n_pixels // 4] = np.nan
     flux[-1] = 468
-    plot_spectrum(grid, flux, "star 1", tmp_path / "a.png", wavelength_is_nominal=True)
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    return flux
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "has_matplotlib", lambda: False)
-    with pytest.raises(ExtraMissingError, match=r"galahstream\[plots\]"):
-        figures.new_figure(1, 1)
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", GRIDS)
+def test_any_grid_is_drawn(tmp_path: Path, name: str) -> None:
+    grid, _ = GRIDS[name]
+    out = tmp_path / "a.png"
+    plot_spectrum(grid, star(len(grid)), "star 1", out, wavelength_is_nominal=True)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("name", [name for name in GRIDS if "unknown" not in name])
+def test_the_panels_hold_every_pixel_once_and_are_those_of_the_cameras(name: str) -> None:
+    grid, n_panels = GRIDS[name]
+    panels = camera_panels(grid)
+    assert len(panels) == n_panels
+    assert_all_pixels(panels, len(grid))
+    assert all(panel.title.endswith("camera") for panel in panels) == (name != "another survey")
+
+
+@pytest.mark.parametrize("n_pixels", [1, 3, 511, 512, 1024, 5000, 10**6])
+def test_equal_panels_hold_every_pixel_once(n_pixels: int) -> None:
+    panels = equal_panels(n_pixels)
+    assert 1 <= len(panels) <= 4
+    assert_all_pixels(panels, n_pixels)
+
+
+def assert_all_pixels(panels: Any, n_pixels: int) -> None:
+    pixels = np.concatenate([np.arange(n_pixels)[panel.pixels] for panel in panels])
+    assert pixels.tolist() == list(range(n_pixels))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_star_without_any_finite_pixel_is_drawn(tmp_path: Path) -> None:
+    flux = np.full(4096, np.nan, np.float32)
+    plot_spectrum(RED, flux, "star 1", tmp_path / "a.png", wavelength_is_nominal=False)
+    assert (tmp_path / "a.png").exists()

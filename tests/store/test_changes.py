@@ -50,7 +50,7 @@ def removed(path: Path) -> None:
 def test_every_change_is_found_at_the_next_batch(
     store: Store, change: Callable[[Path], None], text: str
 ) -> None:
-    readings = ("auto",) if store.flux.way == "h5py" else ("mapped", "pread")
+    readings = ("auto",) if store.flux.access == "h5py" else ("mapped", "pread")
     opened = [open_store(store.path, reading=reading) for reading in readings]
     for one in opened:
         one.flux[0]
@@ -79,12 +79,11 @@ def test_a_loader_ends_its_epoch_at_the_batch(
 def test_a_change_while_a_batch_is_read_is_found_before_it_is_used(
     npy_store: Store, reading: str
 ) -> None:
-    with open_store(npy_store.path, reading=reading) as store:
-        pieces = store.flux.reader.pieces(np.arange(3))
-        next(pieces)
-        rewritten(npy_store.path / "flux.npy")
-        with pytest.raises(StoreChangedError, match="was written to"):
-            list(pieces)
+    with (
+        open_store(npy_store.path, reading=reading) as store,
+        pytest.raises(StoreChangedError, match="was written to"),
+    ):
+        store.flux.read(np.arange(3), lambda span: rewritten(npy_store.path / "flux.npy"))
 
 
 def test_reading_a_file_is_no_change(store: Store) -> None:

@@ -12,7 +12,7 @@ from galahstream.conversion.convert import convert
 from galahstream.errors import CostlyChunksWarning, OptionError
 from galahstream.store import open_store
 from galahstream.store.formats.hdf5 import row_index
-from galahstream.store.readers import Hdf5Flux, MappedFlux, PreadFlux
+from galahstream.store.readers import Hdf5Reader, MappedReader, PreadReader, RowSpan
 from tests.conftest import Pair
 
 SHAPE = (37, 50)
@@ -97,9 +97,12 @@ OTHERS = [compact, checksummed, compressed, lzf, narrow_chunks, chunks_missing, 
 
 def gathered(reader: Any, rows: np.ndarray) -> np.ndarray:
     found = np.empty((len(rows), SHAPE[1]), dtype=np.float32)
-    for numbers, flat, starts in reader.pieces(rows):
-        for row, start in zip(found[numbers], starts, strict=True):
-            row[:] = flat[start : start + SHAPE[1]]
+
+    def copy(span: RowSpan) -> None:
+        for row, start in zip(found[span.positions], span.starts, strict=True):
+            row[:] = span.buffer[start : start + SHAPE[1]]
+
+    reader.read(rows, copy)
     return found
 
 
@@ -114,11 +117,11 @@ def test_plain_rows_are_read_by_offset(
     with h5py.File(path) as file:
         places = row_index(file["flux"], path)
     assert places is not None
-    for reader in (MappedFlux(places), PreadFlux(places), Hdf5Flux(path)):
-        assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.way
+    for reader in (MappedReader(places), PreadReader(places), Hdf5Reader(path)):
+        assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.access
         reader.prefetch(ROWS)
         reader.close()
-        assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.way
+        assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.access
 
 
 @pytest.mark.parametrize("write", OTHERS, ids=lambda write: str(write.__name__))
@@ -129,7 +132,7 @@ def test_all_other_rows_go_through_h5py(tmp_path: Path, write: Callable[[h5py.Fi
     with h5py.File(path) as file:
         assert row_index(file["flux"], path) is None
         wanted = file["flux"][:]
-    assert np.array_equal(gathered(Hdf5Flux(path), ROWS), wanted[ROWS], equal_nan=True)
+    assert np.array_equal(gathered(Hdf5Reader(path), ROWS), wanted[ROWS], equal_nan=True)
 
 
 @pytest.mark.parametrize("write", [*PLAIN, *OTHERS[:-1]], ids=lambda write: str(write.__name__))
@@ -168,12 +171,12 @@ def test_a_store_rewritten_by_h5py_reads_the_same(pair: Pair, tmp_path: Path) ->
     store.close()
     rewritten(store.path, pair, (5, 64))
     with open_store(store.path) as again:
-        assert again.flux.way == "mapped"
+        assert again.flux.access == "mapped"
         assert np.array_equal(again.flux[:], wanted, equal_nan=True)
         assert again.verify().tolist() == []
     rewritten(store.path, pair, (5, 64), fletcher32=True)
     with open_store(store.path) as again:
-        assert again.flux.way == "h5py"
+        assert again.flux.access == "h5py"
         assert np.array_equal(again.flux[:], wanted, equal_nan=True)
 
 

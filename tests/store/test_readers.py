@@ -1,3 +1,5 @@
+"""Which reader is chosen, and what each does with the file."""
+
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,22 +8,26 @@ import numpy as np
 import pytest
 
 from galahstream.errors import OptionError, StoreFormatError
-from galahstream.store import Store, access, open_store, readahead
-from galahstream.store.readers import MappedFlux
+from galahstream.store import Store, open_store, readahead, readers
+from galahstream.store.readers import Reading
+
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 def test_a_store_that_fits_in_memory_is_mapped(npy_store: Store) -> None:
     info = open_store(npy_store.path).info()
-    assert (info["reading"], info["reading_because"]) == ("mapped", "fits in memory")
+    assert (info["access"], info["access_reason"]) == ("mapped", "fits in memory")
 
 
 def test_a_store_larger_than_half_of_the_free_memory_is_not(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = SimpleNamespace(available=1000)
-    monkeypatch.setattr(access.psutil, "virtual_memory", lambda: free)
-    assert open_store(npy_store.path).flux.way == "pread"
-    assert open_store(npy_store.path, reading="mapped").flux.way == "mapped"
+    monkeypatch.setattr(readers.psutil, "virtual_memory", lambda: free)
+    store = open_store(npy_store.path)
+    assert store.flux.access == "pread"
+    assert "memory free" in store.flux.access_reason
+    assert open_store(npy_store.path, reading="mapped").flux.access == "mapped"
 
 
 def test_a_network_file_system_is_not(npy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,19 +35,19 @@ def test_a_network_file_system_is_not(npy_store: Store, monkeypatch: pytest.Monk
         SimpleNamespace(mountpoint="/", fstype="ext4"),
         SimpleNamespace(mountpoint=str(npy_store.path.parent.resolve()), fstype="nfs4"),
     ]
-    monkeypatch.setattr(access.psutil, "disk_partitions", lambda all: mounts)
+    monkeypatch.setattr(readers.psutil, "disk_partitions", lambda all: mounts)
     store = open_store(npy_store.path)
-    assert store.flux.way == "pread"
-    assert "nfs4" in store.info()["reading_because"]
+    assert store.flux.access == "pread"
+    assert "nfs4" in store.info()["access_reason"]
 
 
-def test_an_unknown_way_is_refused(npy_store: Store) -> None:
+def test_an_unknown_way_of_reading_is_an_error(npy_store: Store) -> None:
     with pytest.raises(OptionError, match="mmap"):
-        open_store(npy_store.path, reading="mmap")
+        open_store(npy_store.path, reading="mmap")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
-def test_a_file_cut_after_opening_is_refused_not_read(npy_store: Store, reading: str) -> None:
+def test_a_file_truncated_after_opening_is_an_error(npy_store: Store, reading: Reading) -> None:
     with open_store(npy_store.path, reading=reading) as store:
         os.truncate(npy_store.path / "flux.npy", 4096 + 64 * 4 * 10)
         with pytest.raises(StoreFormatError, match=r"flux\.npy"):
@@ -49,55 +55,54 @@ def test_a_file_cut_after_opening_is_refused_not_read(npy_store: Store, reading:
 
 
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
-def test_rows_read_ahead_change_nothing(
-    npy_store: Store, reading: str, monkeypatch: pytest.MonkeyPatch
+def test_rows_are_prefetched_in_runs_and_once(
+    npy_store: Store, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(readahead.ReadAheadFile, "_seems_resident", lambda self, rows: False)
+    requests: list[tuple[int, int]] = []
+    monkeypatch.setattr(readahead, "HAS_NOWAIT_READS", False)
     monkeypatch.setattr(
         readahead.os, "posix_fadvise",
-        lambda descriptor, start, length, advice: asked.append((start, length)), raising=False,
+        lambda descriptor, start, length, advice: requests.append((start, length)), raising=False,
     )  # fmt: skip
     with open_store(npy_store.path, reading=reading) as store:
-        store.flux.reader.prefetch(np.array([7, 9, 8, 20]))
-        # Rows 7 to 9 lie together; the first request turns the system's own guess off.
-        assert asked[1:] == [(4096 + 7 * 256, 3 * 256), (4096 + 20 * 256, 256)]
+        store.prefetch(np.array([7, 9, 8, 20]))
+        # Rows 7 to 9 are adjacent; the first request turns the kernel's own read-ahead off.
+        assert requests[1:] == [(4096 + 7 * 256, 3 * 256), (4096 + 20 * 256, 256)]
+        requests.clear()
         assert np.array_equal(store.flux[7], npy_store.flux[7], equal_nan=True)
+        assert requests[:1] == [(4096 + 7 * 256, 256)]
 
 
 def test_systems_without_advice_do_without(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_CAN_ADVISE", "_CAN_ASK"):
+    for name in ("HAS_FADVISE", "HAS_NOWAIT_READS"):
         monkeypatch.setattr(readahead, name, False)
     monkeypatch.delattr(readahead.mmap, "MADV_RANDOM", raising=False)
     monkeypatch.delattr(readahead.mmap, "MADV_DONTNEED", raising=False)
     with open_store(npy_store.path, reading="mapped") as store:
-        reader = store.flux.reader
-        assert isinstance(reader, MappedFlux)
-        reader.prefetch(np.arange(9))
-        reader.release_pages()
+        store.prefetch(np.arange(9))
+        store.release_pages()
         assert np.array_equal(store.flux[7], npy_store.flux[7], equal_nan=True)
-        reader.release_pages()
+        store.release_pages()
 
 
-def test_pages_of_a_mapping_go_when_told_and_come_back_right(npy_store: Store) -> None:
-    with open_store(npy_store.path, reading="mapped") as store:
-        before = store.flux[:]
-        reader = store.flux.reader
-        assert isinstance(reader, MappedFlux)
-        reader.release_pages()
-        assert np.array_equal(store.flux[:], before, equal_nan=True)
-
-
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="this system has no /proc")
 def test_reading_opens_no_file_twice(npy_store: Store) -> None:
-    descriptors = Path("/proc/self/fd")
-    if not descriptors.is_dir():
-        pytest.skip("this system does not list open files in /proc")
     with open_store(npy_store.path, reading="pread") as store:
-        store.flux[:]
-        before = len(list(descriptors.iterdir()))
+        _ = store.flux[:]
+        before = len(list(DESCRIPTORS.iterdir()))
         for _ in range(20):
-            store.flux[:]
-        assert len(list(descriptors.iterdir())) == before
-    assert len(list(descriptors.iterdir())) == before - 1
+            _ = store.flux[:]
+        assert len(list(DESCRIPTORS.iterdir())) == before
+    assert len(list(DESCRIPTORS.iterdir())) == before - 1
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="this system has no /proc")
+@pytest.mark.parametrize("reading", ["mapped", "pread"])
+def test_a_store_that_is_gone_leaves_no_file_open(npy_store: Store, reading: Reading) -> None:
+    before = len(list(DESCRIPTORS.iterdir()))
+    store = open_store(npy_store.path, reading=reading)
+    _ = store.flux[:]
+    del store
+    assert len(list(DESCRIPTORS.iterdir())) == before

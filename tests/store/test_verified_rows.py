@@ -16,7 +16,7 @@ DAMAGED = 17
 
 def damage(store: Store, row: int) -> Path:
     """Turn over one bit at the beginning of a row of an uncompressed store."""
-    file, _, span = store.flux.reader.where(row).rpartition(", bytes ")
+    file, _, span = store.locate(row).rpartition(", bytes ")
     with Path(file).open("r+b") as handle:
         handle.seek(int(span.split()[0]) + 5)
         byte = handle.read(1)[0]
@@ -42,13 +42,13 @@ def test_a_damaged_row_is_an_error_that_names_row_star_file_and_bytes(
             _ = store.flux[:]
         message = str(caught.value)
         assert f"row {DAMAGED} (star {store.ids[DAMAGED]})" in message
-        assert store.flux.reader.where(DAMAGED) in message
+        assert store.locate(DAMAGED) in message
 
 
 def test_opened_with_verify_open_no_row_is_checked(damaged: Path) -> None:
     with open_store(damaged, verify="open") as store:
         assert store.flux[DAMAGED].shape == (store.n_pixels,)
-        assert store.flux.checked is None
+        assert store.flux.verified is None
         assert store.verify().tolist() == [DAMAGED]
 
 
@@ -57,7 +57,6 @@ def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: str) ->
     dataset = gs.SpectraDataset(damaged, split="train", return_ids=True)
     seen: list[int] = []
     with gs.SpectraLoader(dataset, 4, shuffle=True, worker_type=worker_type) as loader:
-        loader._group = 1
         with pytest.raises(DamagedRowError, match="while a worker") as caught:
             for _, _, ids in loader:
                 seen += ids.tolist()
@@ -76,7 +75,7 @@ def test_a_window_checks_the_whole_row(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_row_is_checked_once(npy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from galahstream.store import store as reading
+    from galahstream.store import flux as module
 
     hashed = []
 
@@ -84,8 +83,8 @@ def test_a_row_is_checked_once(npy_store: Store, monkeypatch: pytest.MonkeyPatch
         hashed.append(len(starts))
         return digests(flat, starts, n_pixels)
 
-    digests = reading.row_digests
-    monkeypatch.setattr(reading, "row_digests", counting)
+    digests = module.row_digests
+    monkeypatch.setattr(module, "row_digests", counting)
     dataset = gs.SpectraDataset(npy_store, split="all")
     loader = gs.SpectraLoader(dataset, 8, shuffle=True)
     for _ in range(3):
@@ -100,51 +99,51 @@ def test_worker_processes_share_what_was_checked(npy_store: Store) -> None:
     with gs.SpectraLoader(dataset, 4, worker_type="process") as loader:
         for _ in loader:
             pass
-    assert npy_store.flux.checked is not None
-    assert npy_store.flux.checked.holds(dataset.rows)
-    assert not npy_store.flux.checked.holds(np.arange(len(npy_store)))
+    assert npy_store.flux.verified is not None
+    assert npy_store.flux.verified.all_verified(dataset.rows)
+    assert not npy_store.flux.verified.all_verified(np.arange(len(npy_store)))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_marks_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
     checked = VerifiedRows(5)
     context = multiprocessing.get_context(method)
-    share = None if method == "fork" else checked.share()
+    share = None if method == "fork" else checked.export()
     child = context.Process(target=_mark_three, args=(checked if share is None else None, share))
     child.start()
     child.join()
-    assert [checked.holds(np.array([row])) for row in range(5)] == [row == 3 for row in range(5)]
+    assert [row for row in range(5) if checked.all_verified(np.array([row]))] == [3]
 
 
 def _mark_three(checked: VerifiedRows | None, share: tuple[str, int] | None) -> None:
     if checked is None:
         assert share is not None
         checked = VerifiedRows(5)
-        checked.join(*share)
-    checked.mark(np.array([3]))
+        checked.attach(*share)
+    checked.add(np.array([3]))
 
 
 def test_marks_of_a_process_that_is_gone_or_of_another_file_are_not_taken(tmp_path: Path) -> None:
     checked = VerifiedRows(5)
-    checked.mark(np.arange(5))
-    checked.join(str(tmp_path / "gone"), 1)
+    checked.add(np.arange(5))
+    checked.attach(str(tmp_path / "gone"), 1)
     (tmp_path / "other").write_bytes(b"\x01" * 5)
     fresh = VerifiedRows(5)
-    fresh.join(str(tmp_path / "other"), -1)
-    assert checked.holds(np.arange(5))
-    assert not any(fresh.holds(np.array([row])) for row in range(5))
+    fresh.attach(str(tmp_path / "other"), -1)
+    assert checked.all_verified(np.arange(5))
+    assert not any(fresh.all_verified(np.array([row])) for row in range(5))
 
 
 def test_marks_are_not_taken_over_for_a_file_that_was_written_to(npy_store: Store) -> None:
     _ = npy_store.flux[:]
     packed = pickle.dumps(npy_store)
-    assert pickle.loads(packed).flux.checked.holds(np.arange(len(npy_store)))
+    assert pickle.loads(packed).flux.verified.all_verified(np.arange(len(npy_store)))
     path = npy_store.path / "flux.npy"
     path.write_bytes(path.read_bytes())
     again = pickle.loads(packed)
-    assert not again.flux.checked.holds(np.arange(1))
+    assert not again.flux.verified.all_verified(np.arange(1))
 
 
 def test_an_unknown_way_of_verifying_is_refused(npy_store: Store) -> None:
-    with pytest.raises(OptionError, match="expected one of read, open"):
+    with pytest.raises(OptionError, match="expected read or open"):
         open_store(npy_store.path, verify="never")

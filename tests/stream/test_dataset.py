@@ -135,8 +135,8 @@ def test_nothing_is_read_before_it_is_asked_for(npy_store: Store) -> None:
     """A dataset of a store whose flux file cannot be opened any more is made all the same."""
     code = (
         "import sys, galahstream as gs\n"
-        "import galahstream.store.readers as flux\n"
-        "flux.MappedFlux._opened = lambda self: sys.exit(7)\n"
+        "from galahstream.store.readers import MappedReader\n"
+        "MappedReader.read = lambda *_: sys.exit(7)\n"
         f"dataset = gs.SpectraDataset({str(npy_store.path)!r})\n"
         "assert len(dataset) == 42\n"
         "dataset[0]\n"

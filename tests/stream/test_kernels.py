@@ -1,22 +1,38 @@
+"""The kernels of numpy and numba against float64."""
+
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from galahstream.store.quantization import DEFAULT_RANGE, NO_VALUE, Quantized16
+from galahstream.store.quantization import (
+    DEFAULT_RANGE,
+    NO_VALUE,
+    Encoding,
+    Float32,
+    Quantized16,
+)
 from galahstream.stream import kernels
-from galahstream.stream.kernels import Kernels, NumbaKernels, NumpyKernels
-from galahstream.stream.transforms import LogFlux
+from galahstream.stream.kernels import (
+    KernelBackend,
+    choose_kernel,
+    numba_backend,
+    numpy_backend,
+)
+from galahstream.stream.transforms import FluxTransform, LogFlux
 from tests.stream.test_transforms import reference
 
-BOTH = [NumpyKernels(), NumbaKernels()]
+Array32 = npt.NDArray[np.float32]
+BOTH = [numpy_backend(), numba_backend()]
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 SPECIAL = np.array(
     [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, -1.0, -LARGEST, LARGEST, SMALLEST, 1e-45, -1e-45,
@@ -25,98 +41,168 @@ SPECIAL = np.array(
 )  # fmt: skip
 LOGS = [LogFlux(), LogFlux(floor=SMALLEST, fill=LARGEST), LogFlux(floor=1e-3, fill=1e-4)]
 
-
-def logged(kernels: Kernels, flux: np.ndarray, log: LogFlux) -> np.ndarray:
-    out = np.full((1, flux.size), 7, dtype=np.float32)
-    kernels.log_rows(flux, np.zeros(1, dtype=np.int64), log, out)
-    return out[0]
+with_both = pytest.mark.parametrize("backend", BOTH, ids=lambda backend: str(backend.name))
 
 
-def check_near(found: np.ndarray, wanted: np.ndarray) -> None:
-    assert np.isfinite(found).all()
-    assert (abs(found - wanted) <= 1e-6 * np.maximum(1, abs(wanted))).all()
+def run(
+    backend: KernelBackend,
+    encoding: Encoding,
+    transform: FluxTransform,
+    stored: npt.NDArray[Any],
+    n_rows: int = 1,
+) -> Array32:
+    """Return what a kernel makes of stored values, cut into rows."""
+    width = stored.size // n_rows
+    out = np.full((n_rows, width), 7, dtype=np.float32)
+    kernel = choose_kernel(encoding, transform, backend)
+    kernel(stored, np.arange(n_rows, dtype=np.int64) * width, out)
+    return out.reshape(-1)
 
 
-@pytest.mark.parametrize("kernels", BOTH, ids=lambda kernels: str(kernels.name))
+def check_near(result: Array32, expected: npt.NDArray[np.float64]) -> None:
+    assert np.isfinite(result).all()
+    assert (abs(result - expected) <= 1e-6 * np.maximum(1, abs(expected))).all()
+
+
+def limits(log: LogFlux) -> tuple[float, float]:
+    floor, fill = log.limits
+    return float(floor), float(fill)
+
+
+@with_both
 @pytest.mark.parametrize("log", LOGS, ids=str)
-@pytest.mark.parametrize("place", range(9))
-def test_every_special_value_at_every_place_of_a_vector(
-    kernels: Kernels, log: LogFlux, place: int
+@pytest.mark.parametrize("position", range(9))
+def test_every_special_value_at_every_position_of_a_vector(
+    backend: KernelBackend, log: LogFlux, position: int
 ) -> None:
-    floor, fill = (float(limit) for limit in log.limits)
     for value in SPECIAL:
         flux = np.full(40, 0.9, dtype=np.float32)
-        flux[place::17] = value
-        check_near(logged(kernels, flux, log), reference(flux, floor, fill))
+        flux[position::17] = value
+        check_near(run(backend, Float32(), log, flux), reference(flux, *limits(log)))
 
 
-@pytest.mark.parametrize("kernels", BOTH, ids=lambda kernels: str(kernels.name))
+@with_both
 @given(flux=hnp.arrays(np.float32, st.integers(1, 70)))
-def test_any_flux_is_within_a_millionth_of_float64(kernels: Kernels, flux: np.ndarray) -> None:
-    check_near(logged(kernels, flux, LogFlux()), reference(flux, float(np.float32(0.2))))
+def test_any_flux_is_within_a_millionth_of_float64(backend: KernelBackend, flux: Array32) -> None:
+    expected = reference(flux, float(np.float32(0.2)))
+    check_near(run(backend, Float32(), LogFlux(), flux), expected)
 
 
-@pytest.mark.parametrize("kernels", BOTH, ids=lambda kernels: str(kernels.name))
-def test_every_exponent_and_many_mantissas(kernels: Kernels) -> None:
+@with_both
+def test_every_exponent_and_many_mantissas(backend: KernelBackend) -> None:
     bits = np.arange(0x00800000, 0x7F800000, 4099, dtype=np.uint32)
     flux = bits.view(np.float32)
-    check_near(logged(kernels, flux, LogFlux(floor=SMALLEST)), np.log(flux.astype(np.float64)))
+    log = LogFlux(floor=SMALLEST)
+    check_near(run(backend, Float32(), log, flux), np.log(flux.astype(np.float64)))
 
 
-@pytest.mark.parametrize("kernels", BOTH, ids=lambda kernels: str(kernels.name))
+@with_both
 @pytest.mark.parametrize("log", LOGS, ids=str)
 @pytest.mark.parametrize("ends", [DEFAULT_RANGE, (0, 1.5), (-1e4, 1e4), (0.1, 0.3)])
-def test_every_code_is_its_flux_logged(
-    kernels: Kernels, log: LogFlux, ends: tuple[float, float]
+def test_every_stored_value_becomes_its_logged_flux(
+    backend: KernelBackend, log: LogFlux, ends: tuple[float, float]
 ) -> None:
-    codec = Quantized16.over(*ends)
-    codes = np.arange(NO_VALUE + 1, dtype=np.uint16)
-    flux = codec.bzero + codec.bscale * codes.astype(np.float64)
-    flux[NO_VALUE] = np.nan
-    out = np.empty((4, 16384), dtype=np.float32)
-    kernels.log_codes(codes, np.arange(4) * 16384, codec, log, out)
-    # Decoded flux is a float32: beside a tiny floor, its own rounding is all that remains.
-    wanted = reference(codec.table, *(float(limit) for limit in log.limits))
-    if log == LOGS[0] and abs(codec.bzero) <= 0.5:
-        wanted = reference(flux, *(float(limit) for limit in log.limits))
-    check_near(out.reshape(-1), wanted)
-    kernels.look_up(codes, np.arange(4) * 16384, codec.table, out)
-    assert np.array_equal(out.reshape(-1), codec.table, equal_nan=True)
+    encoding = Quantized16.over(*ends)
+    stored = np.arange(NO_VALUE + 1, dtype=np.uint16)
+    # Decoded flux is a float32: with a tiny floor, its own rounding is all that remains.
+    expected = reference(encoding.table, *limits(log))
+    if log == LOGS[0] and abs(encoding.bzero) <= 0.5:
+        flux = encoding.bzero + encoding.bscale * stored.astype(np.float64)
+        flux[NO_VALUE] = np.nan
+        expected = reference(flux, *limits(log))
+    check_near(run(backend, encoding, log, stored, n_rows=4), expected)
 
 
-@pytest.mark.parametrize("kernels", BOTH, ids=lambda kernels: str(kernels.name))
-def test_rows_are_gathered_from_where_they_start(kernels: Kernels) -> None:
-    flat = np.linspace(0.3, 2, 1000, dtype=np.float32)
+@with_both
+@pytest.mark.parametrize("transform", [None, np.sqrt], ids=["none", "own"])
+def test_before_any_other_transform_flux_is_decoded_only(
+    backend: KernelBackend, transform: FluxTransform
+) -> None:
+    encoding = Quantized16.over(*DEFAULT_RANGE)
+    stored = np.arange(NO_VALUE + 1, dtype=np.uint16)
+    decoded = run(backend, encoding, transform, stored, n_rows=4)
+    assert np.array_equal(decoded, encoding.table, equal_nan=True)
+    assert run(backend, Float32(), transform, SPECIAL).tobytes() == SPECIAL.tobytes()
+
+
+class HalfPrecision:
+    """An encoding that no kernel knows."""
+
+    dtype: ClassVar[np.dtype[Any]] = np.dtype("<f2")
+
+    def encode(self, flux: Array32) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(flux, dtype=self.dtype)
+
+    def decode(self, stored: npt.NDArray[Any]) -> Array32:
+        return stored.astype(np.float32)
+
+    def count_outside(self, flux: Array32) -> int:
+        return 0
+
+    def holds(self, lowest: float, highest: float) -> bool:
+        return True
+
+
+@with_both
+def test_any_encoding_can_be_read(backend: KernelBackend) -> None:
+    flux = np.array([0.5, np.nan, 2, 0.0625], dtype=np.float32)
+    stored = HalfPrecision().encode(flux)
+    assert run(backend, HalfPrecision(), None, stored).tobytes() == flux.tobytes()
+    check_near(run(backend, HalfPrecision(), LogFlux(), stored), reference(flux))
+
+
+@with_both
+def test_rows_are_gathered_from_where_they_start(backend: KernelBackend) -> None:
+    buffer = np.linspace(0.3, 2, 1000, dtype=np.float32)
     starts, out = np.array([900, 0, 37, 900]), np.empty((4, 100), dtype=np.float32)
-    kernels.log_rows(flat, starts, LogFlux(), out)
+    choose_kernel(Float32(), LogFlux(), backend)(buffer, starts, out)
     for row, start in zip(out, starts, strict=True):
-        check_near(row, np.log(flat[start : start + 100].astype(np.float64)))
+        check_near(row, np.log(buffer[start : start + 100].astype(np.float64)))
 
 
-def test_without_numba_numpy_runs_and_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@with_both
+@pytest.mark.parametrize("encoding", [Float32(), Quantized16.over(*DEFAULT_RANGE)], ids=str)
+@pytest.mark.parametrize("transform", [None, LogFlux(), LogFlux(floor=1e-30)], ids=str)
+def test_numpys_error_settings_do_not_matter(
+    backend: KernelBackend, encoding: Encoding, transform: FluxTransform
+) -> None:
+    stored = encoding.encode(SPECIAL)
+    expected = run(backend, encoding, transform, stored)
+    with np.errstate(all="raise"):
+        result = run(backend, encoding, transform, stored)
+    assert result.tobytes() == expected.tobytes()
+
+
+@pytest.fixture
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "galahstream.stream.kernels.numba", None)
     monkeypatch.delattr("galahstream.stream.kernels.numba", raising=False)
-    kernels.best_kernels.cache_clear()
-    try:
-        with pytest.warns(UserWarning, match=r"galahstream\[fast\]"):
-            assert kernels.best_kernels().name == "numpy"
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert kernels.best_kernels().name == "numpy"
-    finally:
-        kernels.best_kernels.cache_clear()
+    kernels.best_backend.cache_clear()
+    yield
+    kernels.best_backend.cache_clear()
+
+
+@pytest.mark.usefixtures("without_numba")
+def test_without_numba_numpy_runs_and_it_is_said_once() -> None:
+    with pytest.warns(UserWarning, match=r"galahstream\[fast\]"):
+        assert kernels.best_backend().name == "numpy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernels.best_backend().name == "numpy"
 
 
 def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(tmp_path: Path) -> None:
     code = (
         "import numba, numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"  # what a read-only system comes to
-        "from galahstream.stream.kernels import best_kernels\n"
+        "from galahstream.stream.kernels import best_backend, choose_kernel\n"
+        "from galahstream.store.quantization import Float32\n"
         "import numpy as np\n"
         "from galahstream.stream.transforms import LogFlux\n"
         "out = np.empty((1, 8), np.float32)\n"
-        "best_kernels().log_rows(np.ones(8, np.float32), np.zeros(1, np.int64), LogFlux(), out)\n"
-        "print(best_kernels().name, out.sum())\n"
+        "kernel = choose_kernel(Float32(), LogFlux())\n"
+        "kernel(np.ones(8, np.float32), np.zeros(1, np.int64), out)\n"
+        "print(best_backend().name, out.sum())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,

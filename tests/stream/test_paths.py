@@ -1,6 +1,7 @@
 """Whatever way a batch takes, it is the same batch, bit for bit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from galahstream.conversion.convert import convert
 from galahstream.store import open_store
 from galahstream.stream import dataset as dataset_module
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.kernels import NumbaKernels, NumpyKernels
+from galahstream.stream.kernels import (
+    KernelBackend,
+    choose_kernel,
+    numba_backend,
+    numpy_backend,
+)
 from galahstream.stream.loader import SpectraLoader
 from tests.conftest import Pair, make_pair
 
@@ -43,11 +49,15 @@ def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> Non
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
-@pytest.mark.parametrize("kernels", [NumpyKernels(), NumbaKernels()], ids=lambda k: str(k.name))
+@pytest.mark.parametrize("backend", [numpy_backend(), numba_backend()], ids=lambda b: str(b.name))
 def test_stores_and_ways_of_reading_give_identical_batches(
-    survey: Pair, tmp_path: Path, dtype: str, kernels: Any, monkeypatch: pytest.MonkeyPatch
+    survey: Pair,
+    tmp_path: Path,
+    dtype: str,
+    backend: KernelBackend,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dataset_module, "best_kernels", lambda: kernels)
+    monkeypatch.setattr(dataset_module, "choose_kernel", partial(choose_kernel, backend=backend))
     wanted: list[Any] = []
     for name, options in STORES.items():
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path

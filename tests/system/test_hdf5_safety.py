@@ -1,7 +1,9 @@
 """HDF5 files that name other files, need plugins or claim too much are rejected unread."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from galahstream.conversion.convert import convert
 from galahstream.errors import SourceFormatError, StoreFormatError
 from galahstream.store import open_store
+from galahstream.system.hdf5_safety import rejection_reason
 from tests.conftest import Pair
 
 FLUX = np.ones((60, 64), dtype=np.float32)
@@ -77,6 +80,29 @@ HOSTILE = [
     (claim, r"claims [\d,]+ bytes in a file of"),
     (text, "not numbers"),
 ]
+
+
+@pytest.mark.parametrize(("make", "message"), HOSTILE, ids=[make.__name__ for make, _ in HOSTILE])
+def test_a_hostile_object_has_a_reason_to_be_rejected(
+    tmp_path: Path, make: Callable[[h5py.File], None], message: str
+) -> None:
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        make(file)
+    with h5py.File(path) as file:
+        assert re.search(message, rejection_reason(file, "flux", path) or "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "gzip", "shuffle": True}, {"compression": "lzf"}, {"fletcher32": True}],
+)
+def test_a_plain_dataset_has_none(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("flux", data=FLUX, **options)
+    with h5py.File(path) as file:
+        assert rejection_reason(file, "flux", path) is None
 
 
 @pytest.mark.parametrize(("make", "message"), HOSTILE, ids=[make.__name__ for make, _ in HOSTILE])

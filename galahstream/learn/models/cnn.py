@@ -1,93 +1,75 @@
-"""The convolutional network that reads stellar labels off a spectrum.
+"""The convolutional network that predicts stellar labels from a spectrum.
 
 Examples
 --------
->>> model = SpectraCNN(n_pixels=16384)
->>> model.n_parameters
+>>> network = SpectraCNN(n_pixels=16384)
+>>> network.n_parameters
 33563299
+>>> network.architecture
+{'name': 'cnn', 'n_pixels': 16384, 'n_labels': 3}
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
 
-from galahstream.errors import OptionError
-
-if TYPE_CHECKING:
-    from galahstream.learn.recipe import Recipe
+from galahstream.learn.models.base import Architecture, SpectraNetwork
+from galahstream.validation import check_count
 
 CHANNELS = (16, 32, 64)
-KERNEL = 3
-POOL = 2
-HIDDEN = 256
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+N_HIDDEN = 256
 
 
-class SpectraCNN(nn.Module):
-    """Three stages of convolution, max-pool and ReLU, one hidden layer, one output a label.
+class SpectraCNN(SpectraNetwork):
+    """Three stages of convolution, max-pooling and ReLU, one hidden layer, one output per label.
 
     Parameters
     ----------
     n_pixels : int
-        Pixels of each spectrum, 8 or more.
+        Pixels per spectrum, L; at least 8.
     n_labels : int
-        Outputs.
+        Outputs, K; at least 1.
 
-    Attributes
-    ----------
-    recipe : Recipe or None
-        How spectra become input and outputs become labels; set by training and
-        by :func:`galahstream.load_model`.
+    Raises
+    ------
+    OptionError
+        If a size is not an integer, or is too small.
     """
+
+    name: ClassVar[str] = "cnn"
 
     def __init__(self, n_pixels: int = 16384, n_labels: int = 3) -> None:
         super().__init__()
-        least = POOL ** len(CHANNELS)
-        if n_pixels < least or n_labels < 1:
-            msg = (
-                f"a network for {n_pixels} pixels and {n_labels} labels cannot be made; expected "
-                f"at least {least} pixels and 1 label"
-            )
-            raise OptionError(msg)
-        self.n_pixels = n_pixels
-        self.n_labels = n_labels
-        self.recipe: Recipe | None = None
+        pooling = POOL_SIZE ** len(CHANNELS)
+        self.n_pixels = check_count("n_pixels", n_pixels, minimum=pooling)
+        self.n_labels = check_count("n_labels", n_labels, minimum=1)
         stages: list[nn.Module] = []
-        before = 1
-        for channels in CHANNELS:
-            # ReLU behind the pool gives the same as before it, and runs over half the values.
+        # float32 as in the loader's batches, whatever torch's default dtype is.
+        dtype, n_inputs = torch.float32, 1
+        for n_outputs in CHANNELS:
+            # ReLU after pooling equals ReLU before it, and processes half as many values.
             stages += [
-                nn.Conv1d(before, channels, KERNEL, padding=KERNEL // 2),
-                nn.MaxPool1d(POOL),
+                nn.Conv1d(n_inputs, n_outputs, KERNEL_SIZE, padding=KERNEL_SIZE // 2, dtype=dtype),
+                nn.MaxPool1d(POOL_SIZE),
                 nn.ReLU(),
             ]
-            before = channels
+            n_inputs = n_outputs
         self.features = nn.Sequential(*stages)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(before * (n_pixels // least), HIDDEN),
+            nn.Linear(n_inputs * (self.n_pixels // pooling), N_HIDDEN, dtype=dtype),
             nn.ReLU(),
-            nn.Linear(HIDDEN, n_labels),
+            nn.Linear(N_HIDDEN, self.n_labels, dtype=dtype),
         )
 
     @property
-    def n_parameters(self) -> int:
-        """How many numbers are learnt."""
-        return sum(weights.numel() for weights in self.parameters())
+    def architecture(self) -> Architecture:
+        """The name and the arguments that build this network again."""
+        return {"name": self.name, "n_pixels": self.n_pixels, "n_labels": self.n_labels}
 
     def forward(self, flux: torch.Tensor) -> torch.Tensor:
-        """Return label scores (B, K) of transformed flux (B, L), both float32."""
+        """Return scaled labels (B, K) of transformed flux (B, L), both float32."""
         return cast(torch.Tensor, self.head(self.features(flux.unsqueeze(1))))
-
-
-def layer_table(model: SpectraCNN) -> str:
-    """Return the layers with their numbers of parameters as a table in Markdown."""
-    lines = ["| layer | kind | parameters |", "|---|---|---:|"]
-    for name, layer in model.named_modules():
-        if not list(layer.children()):
-            count = sum(weights.numel() for weights in layer.parameters())
-            lines.append(f"| {name} | {layer} | {count:,} |")
-    lines.append(f"| all | | {model.n_parameters:,} |")
-    return "\n".join(lines)

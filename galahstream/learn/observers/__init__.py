@@ -1,1 +1,1 @@
-"""What watches a training run, and keeps what it sees."""
+"""Observers of a training run: they show or store what happens."""

@@ -1,121 +1,80 @@
-"""Gather, decode, fill, floor and log in one pass over memory, with numba or with numpy.
-
-The unit of both kernels is a piece of rows as :meth:`FluxReader.pieces` yields
-them: a flat array as it is stored, and where in it each row starts.
-"""
+"""Decode, fill, floor and log in one pass over memory, with numba or with numpy."""
 
 import warnings
-from functools import cache, lru_cache
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
-import numpy as np
-import numpy.typing as npt
+from galahstream.store.quantization import Encoding
+from galahstream.stream.kernels import numpy as numpy_kernels
+from galahstream.stream.kernels.base import Kernel
+from galahstream.stream.transforms import FluxTransform, LogFlux
 
-from galahstream.store.quantization import NO_VALUE, Quantized16
-from galahstream.stream.transforms import LogFlux
-
-_Rows: TypeAlias = npt.NDArray[np.int64]
-_Flux: TypeAlias = npt.NDArray[np.float32]
-
-
-# Decoding in float32 loses as many digits as the bzero is larger than the floor.
-_MAX_ZERO_OVER_FLOOR = 2.5
-
-
-class Kernels(Protocol):
-    """What turns pieces of rows into rows of `out`, shape (n, width), float32."""
-
-    name: str
-
-    def log_rows(self, flat: Any, starts: _Rows, log: LogFlux, out: _Flux) -> None:
-        """Log float32 flux."""
-
-    def log_codes(
-        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
-    ) -> None:
-        """Decode 16-bit flux and log it."""
-
-    def look_up(self, flat: Any, starts: _Rows, table: _Flux, out: _Flux) -> None:
-        """Take each code's entry of a table of 65,536 float32."""
+__all__ = [
+    "Kernel",
+    "KernelBackend",
+    "best_backend",
+    "choose_kernel",
+    "numba_backend",
+    "numpy_backend",
+]
 
 
-class NumpyKernels:
-    """Numpy row by row: the passes over one spectrum stay in the cache."""
+@dataclass(frozen=True)
+class KernelBackend:
+    """The kernels of numba or numpy.
 
-    name = "numpy"
-
-    def log_rows(self, flat: Any, starts: _Rows, log: LogFlux, out: _Flux) -> None:
-        """Log float32 flux."""
-        width = out.shape[1]
-        for row, start in zip(out, starts.tolist(), strict=True):
-            row[:] = flat[start : start + width]
-            log.apply_in_place(row)
-
-    def log_codes(
-        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
-    ) -> None:
-        """Decode 16-bit flux and log it: one look-up."""
-        self.look_up(flat, starts, log_table(codec, log), out)
-
-    def look_up(self, flat: Any, starts: _Rows, table: _Flux, out: _Flux) -> None:
-        """Take each code's entry of a table of 65,536 float32."""
-        width = out.shape[1]
-        for row, start in zip(out, starts.tolist(), strict=True):
-            # mode="clip" spares np.take a second copy of the output; no code is outside.
-            np.take(table, flat[start : start + width], out=row, mode="clip")
-
-
-class NumbaKernels:
-    """Compiled loops: one pass, without the GIL.
-
-    Raises
-    ------
-    ImportError
-        Without numba.
+    `make_kernel` takes an encoding and a `LogFlux` or None; `problem` tells why
+    numba's kernels cannot be used.
     """
 
-    name = "numba"
+    name: str
+    make_kernel: Callable[[Encoding, LogFlux | None], Kernel]
+    problem: str = ""
 
-    def __init__(self) -> None:
-        from galahstream.stream.kernels import numba as compiled
 
-        self._compiled = compiled
+def numpy_backend(problem: str = "") -> KernelBackend:
+    """Return the kernels of numpy."""
+    return KernelBackend("numpy", numpy_kernels.make_kernel, problem)
 
-    def log_rows(self, flat: Any, starts: _Rows, log: LogFlux, out: _Flux) -> None:
-        """Log float32 flux."""
-        self._compiled.log_rows(flat, starts, *log.limits, out)
 
-    def log_codes(
-        self, flat: Any, starts: _Rows, codec: Quantized16, log: LogFlux, out: _Flux
-    ) -> None:
-        """Decode 16-bit flux and log it: half again as fast as a look-up, which is no SIMD."""
-        if abs(codec.bzero) <= _MAX_ZERO_OVER_FLOOR * log.floor:
-            self._compiled.log_codes(flat, starts, *codec.steps, *log.limits, out)
-        else:
-            self.look_up(flat, starts, log_table(codec, log), out)
+def numba_backend() -> KernelBackend:
+    """Return the kernels of numba, whose import can raise any exception."""
+    from galahstream.stream.kernels import numba as numba_kernels
 
-    def look_up(self, flat: Any, starts: _Rows, table: _Flux, out: _Flux) -> None:
-        """Take each code's entry of a table of 65,536 float32."""
-        self._compiled.look_up_rows(flat, starts, table, out)
+    return KernelBackend("numba", numba_kernels.make_kernel)
 
 
 @cache
-def best_kernels() -> Kernels:
-    """Return the kernels of numba where it is installed; else those of numpy, and say so once."""
+def best_backend() -> KernelBackend:
+    """Return numba's kernels if numba can be imported; else numpy's, with one warning."""
     try:
-        return NumbaKernels()
-    except ImportError as error:
+        return numba_backend()
+    except Exception as error:  # a broken installation can raise anything
+        problem = f"{type(error).__name__}: {error}"
         warnings.warn(
-            f"galahstream reads with numpy's kernels, at half the speed of numba's ({error}): "
+            f"galahstream reads with numpy's kernels, at half the speed of numba's ({problem}): "
             f"pip install 'galahstream[fast]'",
-            stacklevel=2,
+            stacklevel=4,  # where the dataset is made
         )
-        return NumpyKernels()
+        return numpy_backend(problem)
 
 
-@lru_cache(maxsize=8)
-def log_table(codec: Quantized16, log: LogFlux) -> npt.NDArray[np.float32]:
-    """Return the transformed flux of each 16-bit code, shape (65536,), float32."""
-    flux = codec.table.astype(np.float64)
-    flux[NO_VALUE] = log.fill
-    return np.log(np.maximum(flux, log.floor)).astype(np.float32)
+def choose_kernel(
+    encoding: Encoding, transform: FluxTransform, backend: KernelBackend | None = None
+) -> Kernel:
+    """Return the kernel that reads stored values for a transform.
+
+    `LogFlux` is fused into the kernel; before any other transform, it only decodes.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        How the flux is stored.
+    transform : callable or None
+        The transform of a dataset.
+    backend : KernelBackend, optional
+        Whose kernels; by default those of :func:`best_backend`.
+    """
+    log = transform if isinstance(transform, LogFlux) else None
+    return (backend or best_backend()).make_kernel(encoding, log)

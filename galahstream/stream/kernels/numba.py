@@ -1,14 +1,22 @@
-"""The kernels of :mod:`galahstream.stream.kernels`, compiled by numba without the GIL.
+"""Kernels compiled by numba: one pass over memory, without the GIL.
 
 Flags: never ``nnan`` or ``ninf``, which turn a NaN into 89; ``error_model`` keeps
 the loop free of a test for division by zero, so that it is vectorised.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
+
+from galahstream.store.quantization import Encoding, Float32, Quantized16
+from galahstream.stream.kernels.base import Kernel, copy_rows, decode_rows, log_table
+from galahstream.stream.transforms import LogFlux
+
+# Decoding in float32 loses as many digits as bzero is larger than the floor.
+_MAX_BZERO_OVER_FLOOR = 2.5
 
 _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
 
@@ -17,7 +25,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FLAGS}
     try:
         compiled: Callable[..., None] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no place where a cache can be written
+    except RuntimeError:  # no folder in which a cache can be written
         compiled = numba.njit(**options)(function)
     return compiled
 
@@ -50,10 +58,10 @@ def _log(x: Any) -> Any:
     return np.float32(exponent) * _LN_2 + (m + m * m * p)
 
 
-def _log_rows(flat: Any, starts: Any, floor: Any, fill: Any, out: Any) -> None:
+def _log_rows(floor: Any, fill: Any, buffer: Any, starts: Any, out: Any) -> None:
     for row in range(len(starts)):
         target = out[row]
-        source = flat[starts[row] : starts[row] + target.size]
+        source = buffer[starts[row] : starts[row] + target.size]
         for pixel in range(target.size):
             x = source[pixel]
             bits = np.float32(x).view(np.int32)
@@ -62,27 +70,41 @@ def _log_rows(flat: Any, starts: Any, floor: Any, fill: Any, out: Any) -> None:
             target[pixel] = _log(x if x > floor else floor)
 
 
-def _log_codes(
-    flat: Any, starts: Any, scale: Any, zero: Any, floor: Any, fill: Any, out: Any
+def _log_quantized_rows(
+    bscale: Any, bzero: Any, floor: Any, fill: Any, buffer: Any, starts: Any, out: Any
 ) -> None:
     for row in range(len(starts)):
         target = out[row]
-        source = flat[starts[row] : starts[row] + target.size]
+        source = buffer[starts[row] : starts[row] + target.size]
         for pixel in range(target.size):
-            code = np.int32(source[pixel])
-            x = zero + scale * np.float32(code)
-            x = x if code != np.int32(65535) else fill
+            stored = np.int32(source[pixel])
+            x = bzero + bscale * np.float32(stored)
+            x = x if stored != np.int32(65535) else fill
             target[pixel] = _log(x if x > floor else floor)
 
 
-def _look_up_rows(flat: Any, starts: Any, table: Any, out: Any) -> None:
+def _look_up_rows(table: Any, buffer: Any, starts: Any, out: Any) -> None:
     for row in range(len(starts)):
         target = out[row]
-        source = flat[starts[row] : starts[row] + target.size]
+        source = buffer[starts[row] : starts[row] + target.size]
         for pixel in range(target.size):
             target[pixel] = table[source[pixel]]
 
 
 log_rows = _compiled(_log_rows)
-log_codes = _compiled(_log_codes)
+log_quantized_rows = _compiled(_log_quantized_rows)
 look_up_rows = _compiled(_look_up_rows)
+
+
+def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
+    """Return the kernel that decodes values and takes the logarithm if there is a `log`."""
+    if isinstance(encoding, Quantized16):
+        if log is None:
+            return partial(look_up_rows, encoding.table)
+        # Half again as fast as a look-up, which uses no vector instructions.
+        if abs(encoding.bzero) <= _MAX_BZERO_OVER_FLOOR * log.floor:
+            return partial(log_quantized_rows, *encoding.steps, *log.limits)
+        return partial(look_up_rows, log_table(encoding, log))
+    if isinstance(encoding, Float32):
+        return copy_rows if log is None else partial(log_rows, *log.limits)
+    return partial(decode_rows, encoding, log)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import galahstream.learn.trainer as train_module
 from galahstream.conversion.convert import convert
 from galahstream.errors import (
     DestinationExistsError,
@@ -16,8 +15,10 @@ from galahstream.errors import (
     OptionError,
     TrainingDivergedError,
 )
+from galahstream.learn.results import TrainingResult
+from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
-from galahstream.learn.trainer import TrainingResult, train
+from galahstream.plots import figures
 from galahstream.store import Store
 from tests.conftest import Pair
 
@@ -111,7 +112,7 @@ def test_a_loss_that_is_not_finite_ends_training(toy_store: Store, tmp_path: Pat
 def test_without_matplotlib_training_goes_on_and_says_so(
     toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_module, "has_matplotlib", lambda: False)
+    monkeypatch.setattr(figures, "has_matplotlib", lambda: False)
     result = train(toy_store, tmp_path / "out", epochs=1, device="cpu")
     assert "galahstream[plots]" in result.notes[0]
     assert not (tmp_path / "out" / "loss.png").exists()
@@ -122,5 +123,4 @@ def test_a_window_is_trained_on_and_remembered(pair: Pair, tmp_path: Path) -> No
     store = convert(pair.folder, tmp_path / "store")
     train(store, tmp_path / "out", epochs=1, device="cpu", window=(6010, 6039.5))
     model = load_model(tmp_path / "out" / "model.pt")
-    assert model.recipe is not None
     assert (model.n_pixels, model.recipe.window) == (30, (6010, 6039.5))

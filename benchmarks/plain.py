@@ -1,0 +1,63 @@
+"""How spectra are loaded without galahstream: what its speed is compared with."""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.transforms import ZScore
+
+FLOOR = 0.2
+
+
+def scaled_targets(dataset: SpectraDataset) -> npt.NDArray[np.float32]:
+    """Return the z-scored labels of a dataset, shape (n, 3)."""
+    assert isinstance(dataset.target_transform, ZScore)
+    return dataset.target_transform(dataset.targets)
+
+
+def published_script(dataset: SpectraDataset, batch_size: int) -> DataLoader[Any]:
+    """Load all spectra into memory and log them beforehand, as the published script does."""
+    flux = np.log(np.maximum(dataset.store.flux[dataset.rows], FLOOR))
+    tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(scaled_targets(dataset)))
+    return DataLoader(tensors, batch_size, shuffle=True)
+
+
+class MappedDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The training rows of an .npy store in the obvious way: mapped, one spectrum at a time."""
+
+    def __init__(self, store: Path, targets: npt.NDArray[np.float32]) -> None:
+        self.flux: np.memmap[Any, np.dtype[np.float32]] = np.load(store / "flux.npy", mmap_mode="r")
+        self._targets = torch.from_numpy(targets)
+
+    @property
+    def mapping(self) -> mmap.mmap:
+        """The mapping behind the flux, whose pages can be released."""
+        mapping = self.flux.base
+        assert isinstance(mapping, mmap.mmap)
+        return mapping
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        flux = torch.from_numpy(np.log(np.maximum(self.flux[index], FLOOR)))
+        return flux, self._targets[index]
+
+
+def mapped_loader(dataset: SpectraDataset, batch_size: int, workers: int = 0) -> DataLoader[Any]:
+    """Put a `MappedDataset` of an .npy store into torch's own loader."""
+    mapped = MappedDataset(dataset.store.path, scaled_targets(dataset))
+    return DataLoader(
+        mapped,
+        batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+    )

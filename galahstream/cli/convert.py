@@ -1,0 +1,150 @@
+"""``galahstream convert``: write the spectra of a source into a store."""
+
+import argparse
+from pathlib import Path
+
+from galahstream.cli.command import (
+    CommandResult,
+    Commands,
+    add_command,
+    flux_range,
+    fractions,
+    names,
+    one_source,
+)
+from galahstream.cli.text import store_lines
+
+FORMATS = ("npy", "hdf5")
+DTYPES = ("float32", "uint16")
+COMPRESSIONS = ("gzip", "lzf")
+ON_BAD = ("raise", "skip")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = add_command(
+        commands,
+        "convert",
+        run,
+        "write the spectra of a source into a store",
+        "raw store.h5 --format hdf5",
+    )
+    parser.add_argument(
+        "source",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="folder with spectra.npy, the two .npy files, HDF5 file, or folder of FITS files",
+    )
+    parser.add_argument(
+        "dest", type=Path, metavar="DEST", help="store to create: a folder, or a file for hdf5"
+    )
+    _add_format_options(parser.add_argument_group("format of the store"))
+    _add_source_options(parser.add_argument_group("labels, wavelengths and split"))
+    _add_run_options(parser.add_argument_group("running"))
+
+
+def _add_format_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--format", choices=FORMATS, default="npy", help="layout on disk (default: npy)"
+    )
+    group.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="how flux is stored; uint16 takes half the bytes (default: float32)",
+    )
+    group.add_argument(
+        "--flux-range",
+        type=flux_range,
+        metavar="LOW,HIGH",
+        help="flux that uint16 can hold, as in --flux-range=-1,4 (default: -0.5,2.7767)",
+    )
+    group.add_argument("--compression", choices=COMPRESSIONS, help="for hdf5 (default: none)")
+    group.add_argument(
+        "--chunk-rows",
+        type=int,
+        default=1,
+        metavar="N",
+        help="spectra per chunk, for hdf5 (default: 1)",
+    )
+    group.add_argument(
+        "--in-place", action="store_true", help="link the source's .npy file instead of copying it"
+    )
+
+
+def _add_source_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--labels",
+        type=names,
+        metavar="NAMES",
+        help="names of the label columns: teff,logg,feh[dex] or teff=T_EFF",
+    )
+    group.add_argument(
+        "--wavelength", type=Path, metavar="FILE", help=".npy file with the wavelengths in Å"
+    )
+    group.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="label column, or ids: stars with equal values stay in one part of the split",
+    )
+    group.add_argument(
+        "--split",
+        type=fractions,
+        default=(0.70, 0.15, 0.15),
+        metavar="TRAIN,VAL,TEST",
+        help="fractions of the stars (default: 0.7,0.15,0.15)",
+    )
+    group.add_argument("--seed", type=int, default=42, help="seed of the split (default: 42)")
+    group.add_argument(
+        "--on-bad",
+        choices=ON_BAD,
+        default="raise",
+        help="what to do with a spectrum that has no usable pixel (default: raise)",
+    )
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--jobs", type=int, metavar="N", help="number of threads (default: one per core)"
+    )
+    group.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_false",
+        help="start over instead of resuming an interrupted conversion",
+    )
+    group.add_argument(
+        "--take-over",
+        action="store_true",
+        help="resume a conversion of another host, whose process must have ended",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace DEST if it exists")
+
+
+def run(options: argparse.Namespace) -> CommandResult:
+    """Convert the source and describe the store."""
+    from galahstream.conversion.convert import convert
+
+    with convert(
+        one_source(options.source),
+        options.dest,
+        format=options.format,
+        dtype=options.dtype,
+        flux_range=options.flux_range,
+        compression=options.compression,
+        chunk_rows=options.chunk_rows,
+        labels=options.labels,
+        wavelength=options.wavelength,
+        groups=options.groups,
+        split=options.split,
+        seed=options.seed,
+        on_bad=options.on_bad,
+        in_place=options.in_place,
+        jobs=options.jobs,
+        resume=options.resume,
+        take_over=options.take_over,
+        overwrite=options.overwrite,
+    ) as store:
+        info = store.describe()
+    return CommandResult("\n".join(store_lines(info)), info.as_dict())

@@ -1,0 +1,67 @@
+"""``galahstream predict``: write the labels that a saved model predicts."""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galahstream.cli.command import CommandResult, Commands, add_command, add_model_options
+from galahstream.errors import OptionError
+
+if TYPE_CHECKING:
+    from galahstream.learn.inference import Predictions
+
+_STANDARD_OUTPUT = Path("-")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = add_command(
+        commands,
+        "predict",
+        run,
+        "write the labels that a saved model predicts, as CSV",
+        "runs/first/model.pt store --out labels.csv",
+    )
+    add_model_options(parser, split="all")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV file to write; - writes to standard output",
+    )
+
+
+def run(options: argparse.Namespace) -> CommandResult:
+    """Predict labels, with or without labels in the store."""
+    from galahstream.learn.inference import predict
+    from galahstream.learn.trained_model import load_model
+
+    if options.out == _STANDARD_OUTPUT and options.json:
+        msg = "--out - and --json both write to standard output; choose one of them"
+        raise OptionError(msg)
+    predictions = predict(
+        load_model(options.model),
+        options.store,
+        options.split,
+        batch_size=options.batch_size,
+        device=options.device,
+    )
+    if options.out == _STANDARD_OUTPUT:
+        return CommandResult(_csv_text(predictions))
+    predictions.write_csv(options.out)
+    columns = ", ".join(
+        f"{name} [{unit}]" if unit else name
+        for name, unit in zip(predictions.names, predictions.units, strict=True)
+    )
+    n_stars = len(predictions.ids)
+    text = f"{options.out}: {n_stars:,} stars, columns id, {columns}"
+    return CommandResult(text, {"path": str(options.out), "stars": n_stars})
+
+
+def _csv_text(predictions: "Predictions") -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "labels.csv")
+        predictions.write_csv(path)
+        return path.read_bytes().decode("utf-8")

@@ -1,0 +1,60 @@
+"""Lines for people from what the library returns."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from galahstream.learn.metrics import LabelMetrics
+    from galahstream.store.info import StoreInfo
+    from galahstream.store.manifest import LabelColumn
+
+
+def store_lines(info: "StoreInfo") -> list[str]:
+    """Return the description of a store, one fact per line."""
+    grid, quantization = info.wavelength_range, info.quantization
+    covered = "" if grid is None else f", {grid[0]:.2f} to {grid[1]:.2f} Å"
+    split = ", ".join(f"{name} {count:,}" for name, count in info.split)
+    pixel_counts = ", ".join(f"{count:,} {name}" for name, count in vars(info.pixel_counts).items())
+    lines = [
+        f"{info.path}: {info.stars:,} stars of {info.pixels:,} pixels, {info.format} "
+        f"{info.dtype}, {info.bytes / 1e6:,.1f} MB",
+        f"read        {info.access}: {info.access_reason}",
+        f"wavelength  {info.wavelength}{covered}",
+        f"split       {split} (seed {info.split_seed})",
+        f"odd pixels  {pixel_counts}",
+    ]
+    if quantization is not None:
+        lines.append(
+            f"16 bits     flux = {quantization.zero:g} + {quantization.scale:g} x stored value, "
+            f"off by at most {quantization.largest_error:.2g}; "
+            f"{quantization.clipped:,} pixels clipped"
+        )
+    if info.row_order == "source":
+        lines.append("rows        in the source's order: flux.npy is the source's own file")
+    if not info.labels:
+        lines.append("labels      none: usable for prediction, not for training")
+    lines += [_label_statistics(column) for column in info.labels]
+    lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
+    if info.skipped:
+        lines.append(f"skipped     {len(info.skipped):,} stars in all")
+    return lines
+
+
+def _label_statistics(column: "LabelColumn") -> str:
+    values = (
+        "no values"
+        if column.mean is None
+        else f"{column.minimum:.4g} to {column.maximum:.4g}, mean {column.mean:.4g} "
+        f"± {column.std:.3g}"
+    )
+    missing = f", {column.missing:,} missing" if column.missing else ""
+    return f"  {column.name:<9} {values} {column.unit}{missing}".rstrip()
+
+
+def label_lines(labels: Sequence["LabelMetrics"]) -> list[str]:
+    """Return the errors of a model, one label per line."""
+    return [
+        f"  {label.name:<6} RMSE {label.rmse:.4g} {label.unit}, bias {label.bias:+.3g} "
+        f"{label.unit}, R² {label.r2:.3f}"
+        for label in labels
+    ]

@@ -1,0 +1,103 @@
+"""``galahstream train``: train the network on a store."""
+
+import argparse
+from pathlib import Path
+
+from galahstream.cli.command import CommandResult, Commands, add_command, names, window
+from galahstream.cli.output import write_message
+from galahstream.cli.text import label_lines
+
+MISSING = ("raise", "drop")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = add_command(
+        commands, "train", run, "train the network on a store", "store --epochs 10"
+    )
+    parser.add_argument(
+        "store", type=Path, metavar="STORE", help="folder or HDF5 file, with labels"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/first"),
+        metavar="DIR",
+        help="folder of the run (default: runs/first)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the interrupted run in the --out folder"
+    )
+    _add_data_options(parser.add_argument_group("data"))
+    _add_optimisation_options(parser.add_argument_group("optimisation"))
+
+
+def _add_data_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--labels", type=names, metavar="NAMES", help="labels to learn (default: teff,logg,fe_h)"
+    )
+    group.add_argument(
+        "--window",
+        metavar="WINDOW",
+        help="camera (blue, green, red, infrared), or a range in Å as in 6550:6580 (default: all)",
+    )
+    group.add_argument(
+        "--missing",
+        choices=MISSING,
+        default="raise",
+        help="what to do with stars that lack a label (default: raise)",
+    )
+    group.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="threads that load data (default: 2)"
+    )
+    group.add_argument(
+        "--shuffle-block",
+        type=int,
+        metavar="N",
+        help="shuffle in blocks of N stars (default: individual stars)",
+    )
+
+
+def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs", type=int, default=10, metavar="N", help="passes over the data (default: 10)"
+    )
+    group.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="stars per batch (default: 32)"
+    )
+    group.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: 0.001)")
+    group.add_argument(
+        "--seed", type=int, default=42, help="seed of the weights and the shuffle (default: 42)"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+
+
+def run(options: argparse.Namespace) -> CommandResult:
+    """Train, and report the errors on the test stars."""
+    from galahstream.learn.train import train
+
+    result = train(
+        options.store,
+        options.out,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        seed=options.seed,
+        device=options.device,
+        labels=options.labels or ("teff", "logg", "fe_h"),
+        window=window(options.window),
+        missing=options.missing,
+        num_workers=options.workers,
+        shuffle_block=options.shuffle_block,
+        resume=options.resume,
+        report=write_message,
+    )
+    lines = [
+        f"test stars: loss {result.test_loss:.4f}",
+        *label_lines(result.test),
+        f"training and validation took {result.seconds:.1f} s",
+        *result.notes,
+        f"model, history.csv, metrics.json and pictures are in {result.out}",
+        f"tensorboard --logdir {result.out}",
+    ]
+    return CommandResult("\n".join(lines), {**result.as_dict(), "out": str(result.out)})

@@ -1,0 +1,54 @@
+"""``galahstream verify``: check every spectrum of a store, and restore damaged ones."""
+
+import argparse
+from pathlib import Path
+
+from galahstream.cli.command import CommandResult, Commands, add_command, one_source
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = add_command(
+        commands, "verify", run, "check every spectrum of a store against its digest", "store"
+    )
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder or HDF5 file")
+    parser.add_argument(
+        "--repair",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="restore damaged spectra from the source that the store was converted from",
+    )
+
+
+def run(options: argparse.Namespace) -> CommandResult:
+    """List the damaged rows; the status is 1 if there are any, unless they were restored."""
+    if options.repair is None:
+        return _verify(options.store)
+    return _repair(options.store, options.repair)
+
+
+def _verify(path: Path) -> CommandResult:
+    from galahstream.store import open_store
+
+    with open_store(path) as store:
+        damaged = [
+            {"row": row, "id": int(store.ids[row]), "place": store.locate(row)}
+            for row in store.verify(progress=True).tolist()
+        ]
+        n_stars = len(store)
+    lines = [f"damaged     row {one['row']} (star {one['id']}): {one['place']}" for one in damaged]
+    cure = "restore them from the source with --repair SOURCE"
+    verdict = f"{len(damaged):,} are damaged; {cure}" if damaged else "sound"
+    lines.append(f"{path}: {n_stars:,} stars, {verdict}")
+    data = {"path": str(path), "stars": n_stars, "damaged": damaged}
+    return CommandResult("\n".join(lines), data, status=1 if damaged else 0)
+
+
+def _repair(path: Path, sources: list[Path]) -> CommandResult:
+    from galahstream.conversion.repair import repair
+
+    restored = repair(path, one_source(sources)).tolist()
+    verdict = f"{len(restored):,} restored" if restored else "sound, nothing to restore"
+    lines = [*(f"restored    row {row}" for row in restored), f"{path}: {verdict}"]
+    return CommandResult("\n".join(lines), {"path": str(path), "restored": restored})

@@ -1,0 +1,99 @@
+"""The spectra of a training run: one dataset and one loader for each split."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from galahstream.errors import LabelError
+from galahstream.learn.results import SplitCounts
+from galahstream.learn.run import TrainOptions
+from galahstream.store import Store, open_store
+from galahstream.stream.dataset import SpectraDataset, Split
+from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.transforms import LogFlux, ZScore
+
+
+class Datasets(NamedTuple):
+    """The datasets of the three splits."""
+
+    train: SpectraDataset
+    val: SpectraDataset
+    test: SpectraDataset
+
+    @property
+    def counts(self) -> SplitCounts:
+        """The number of stars in each."""
+        return SplitCounts(len(self.train), len(self.val), len(self.test))
+
+
+class Loaders(NamedTuple):
+    """The loaders of the three splits."""
+
+    train: SpectraLoader
+    val: SpectraLoader
+    test: SpectraLoader
+
+    def close(self) -> None:
+        """End the workers of all loaders."""
+        for loader in self:
+            loader.close()
+
+
+def open_datasets(store: Store | str | os.PathLike[str], options: TrainOptions) -> Datasets:
+    """Return the datasets of a store's splits.
+
+    Raises
+    ------
+    LabelError
+        If the store has no labels, or a split has no stars with all of them.
+    """
+    opened = open_store(store) if isinstance(store, str | os.PathLike) else store
+    if not options.labels or not opened.labels:
+        msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
+        raise LabelError(msg)
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    datasets = Datasets(
+        *(
+            SpectraDataset(
+                opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
+            )
+            for split in splits
+        )
+    )
+    for split, dataset in zip(splits, datasets, strict=True):
+        if len(dataset) == 0:
+            msg = (
+                f"{opened.path}: no star of {split!r} has all of the labels "
+                f"{', '.join(options.labels)}; choose other labels (labels=, --labels)"
+            )
+            raise LabelError(msg)
+    return datasets
+
+
+def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:
+    """Return the loaders of the datasets; only the training stars are shuffled."""
+    size, workers = options.batch_size, options.num_workers
+    val, test = (
+        SpectraLoader(dataset, size, seed=options.seed, num_workers=workers, device=device)
+        for dataset in (datasets.val, datasets.test)
+    )
+    train = SpectraLoader(
+        datasets.train,
+        size,
+        shuffle=True,
+        seed=options.seed,
+        num_workers=workers,
+        device=device,
+        shuffle_block=options.shuffle_block,
+    )
+    return Loaders(train, val, test)
+
+
+def targets_of(loader: SpectraLoader) -> npt.NDArray[np.float64]:
+    """Return the true labels of a loader's stars in their units, shape (n, K)."""
+    dataset = loader.dataset
+    assert isinstance(dataset, SpectraDataset)
+    return dataset.targets

@@ -1,0 +1,71 @@
+"""What all networks have in common: how they are described, and what they return."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+Architecture: TypeAlias = Mapping[str, str | int]
+"""The name of a network in the table of models, and the arguments of its constructor."""
+
+
+class Prediction(NamedTuple):
+    """Predicted labels of a batch of B stars, scaled as the recipe says.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (B, K), float32
+        The most likely values.
+    log_variance : Tensor, shape (B, K), float32, or None
+        Natural logarithm of their variances, from networks that estimate them.
+    """
+
+    mean: torch.Tensor
+    log_variance: torch.Tensor | None = None
+
+
+def as_prediction(output: torch.Tensor | Prediction) -> Prediction:
+    """Return the output of a network as a named pair; a plain tensor is the mean."""
+    return output if isinstance(output, Prediction) else Prediction(output)
+
+
+class SpectraNetwork(nn.Module, ABC):
+    """A network that takes transformed flux (B, L) and predicts scaled labels (B, K).
+
+    It does not know how spectra were prepared or what its outputs mean; the
+    :class:`~galahstream.learn.recipe.Recipe` beside it does.
+
+    Attributes
+    ----------
+    name : str
+        The name of the class in the table of models, which model files contain.
+    n_pixels, n_labels : int
+        L and K.
+    """
+
+    name: ClassVar[str]
+    n_pixels: int
+    n_labels: int
+
+    @property
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """The name and the arguments that build this network again."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(weights.numel() for weights in self.parameters())
+
+
+def layer_table(network: SpectraNetwork) -> str:
+    """Return the layers and their numbers of parameters as a Markdown table."""
+    lines = ["| layer | kind | parameters |", "|---|---|---:|"]
+    for name, layer in network.named_modules():
+        if not list(layer.children()):
+            count = sum(weights.numel() for weights in layer.parameters())
+            lines.append(f"| {name} | {layer} | {count:,} |")
+    lines.append(f"| all | | {network.n_parameters:,} |")
+    return "\n".join(lines)

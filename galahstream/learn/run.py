@@ -1,0 +1,231 @@
+"""A training run: its options, and the folder that holds its files."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from galahstream.errors import DestinationExistsError, OptionError, WavelengthError
+from galahstream.stream.dataset import Missing
+from galahstream.survey.wavelength import Window
+from galahstream.system.lock import locked
+from galahstream.validation import MAX_SEED, check_choice, check_count
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of a training run, checked and as plain Python values.
+
+    NumPy numbers and arrays are accepted wherever Python numbers and sequences are.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+        At least 1.
+    lr : float
+        Learning rate of Adam, above 0.
+    seed : int
+        Seed of the weights and of the order, 0 to 2⁶³ - 1.
+    device : str
+        ``"auto"`` chooses cuda, else mps, else cpu.
+    labels : tuple of str
+        The labels to predict.
+    window : str, (float, float) or None
+        A camera, a range in Å, or None for all pixels.
+    missing : {"raise", "drop"}
+        What to do with stars that lack a label.
+    num_workers : int
+        Threads that prepare batches; 0 prepares them in the calling thread.
+    shuffle_block : int or None
+        Rows per shuffled block; None shuffles single stars.
+
+    Raises
+    ------
+    OptionError
+        For a value that cannot be used.
+    WavelengthError
+        For a window that is neither a name nor a range.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+    seed: int = 42
+    device: str = "auto"
+    labels: Sequence[str] = ("teff", "logg", "fe_h")
+    window: Window = None
+    missing: Missing = "raise"
+    num_workers: int = 2
+    shuffle_block: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("missing", self.missing, ("raise", "drop"))
+        block = self.shuffle_block
+        plain = {
+            "epochs": check_count("epochs", self.epochs, minimum=1),
+            "batch_size": check_count("batch_size", self.batch_size, minimum=1),
+            "lr": _plain_rate(self.lr),
+            "seed": check_count("seed", self.seed, minimum=0, maximum=MAX_SEED),
+            "device": str(self.device),
+            "labels": _plain_labels(self.labels),
+            "window": _plain_window(self.window),
+            "num_workers": check_count("num_workers", self.num_workers, minimum=0),
+            "shuffle_block": block
+            if block is None
+            else check_count("shuffle_block", block, minimum=1),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+
+def _plain_rate(rate: object) -> float:
+    try:
+        value = float(rate)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if isinstance(rate, str | bool) or not (math.isfinite(value) and value > 0):
+        msg = f"learning rate {rate!r} cannot be used; expected a number above 0, such as 1e-3"
+        raise OptionError(msg)
+    return value
+
+
+def _plain_labels(labels: object) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        return (str(labels),)
+    try:
+        return tuple(str(name) for name in labels)  # type: ignore[attr-defined]
+    except TypeError as error:
+        msg = f"labels {labels!r} cannot be used; expected names, such as ('teff', 'logg')"
+        raise OptionError(msg) from error
+
+
+def _plain_window(window: object) -> Window:
+    if window is None:
+        return None
+    if isinstance(window, str):
+        return str(window)
+    try:
+        low, high = (float(edge) for edge in window)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"window {window!r} is not a range; expected the name of a camera, or (low, high) in "
+            f"Å with low < high"
+        )
+        raise WavelengthError(msg) from error
+    return low, high
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run and the names of its files.
+
+    Attributes
+    ----------
+    path : Path
+        The folder; it need not exist.
+    """
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> "RunFolder":
+        """Return the folder at a path, which is made absolute.
+
+        Raises
+        ------
+        DestinationExistsError
+            If the path is a file.
+        """
+        folder = Path(path).absolute()
+        if folder.exists() and not folder.is_dir():
+            msg = f"{folder} is a file; choose another folder for the run (out=, --out)"
+            raise DestinationExistsError(msg)
+        return cls(folder)
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.path / "model.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """The settings and errors of the finished run; written last."""
+        return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        """One line per finished epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state from which the run is resumed or continued."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def loss_plot(self) -> Path:
+        """The losses over the epochs."""
+        return self.path / "loss.png"
+
+    @property
+    def predictions_plot(self) -> Path:
+        """Predicted against true labels of the test stars."""
+        return self.path / "predictions.png"
+
+    def finished_epochs(self) -> int | None:
+        """Return the epochs of the finished run in this folder, or None if there is none."""
+        try:
+            settings = json.loads(self.metrics.read_bytes())["settings"]
+            return int(settings["epochs"]) if self.model.exists() else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder where it is missing, and let no other process train in it.
+
+        Raises
+        ------
+        LockedError
+            If a process trains in it; the message says which one.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = self.path / ".lock"
+        with locked(lock, f"the run in {self.path}"):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
+    def check_usable(self, *, resume: bool) -> None:
+        """Check that a run may be started, or resumed, in this folder.
+
+        Raises
+        ------
+        DestinationExistsError
+            If it holds a run that would be overwritten.
+        """
+        remains = [path.name for path in (self.model, self.metrics, self.history) if path.exists()]
+        remains += [path.name for path in self.path.glob("events.out.tfevents.*")][:1]
+        elsewhere = "choose another folder (out=, --out)"
+        if self.finished_epochs() is not None or (resume and self.model.exists()):
+            if resume and self.checkpoint.exists():
+                return
+            cure = (
+                f"continue it with more epochs (resume=True, --resume), or {elsewhere}"
+                if self.checkpoint.exists()
+                else elsewhere
+            )
+            msg = f"{self.path} holds a finished run (model.pt); {cure}"
+            raise DestinationExistsError(msg)
+        if resume:
+            return
+        if self.checkpoint.exists():
+            msg = f"{self.path} holds an interrupted run; resume it (resume=True, --resume), or "
+            raise DestinationExistsError(msg + elsewhere)
+        if remains:
+            msg = f"{self.path} holds a run already ({remains[0]}); {elsewhere}"
+            raise DestinationExistsError(msg)

@@ -1,0 +1,221 @@
+"""Train a network on a store."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+
+import torch
+
+from galahstream.errors import DestinationExistsError
+from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
+from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
+from galahstream.learn.metrics import label_metrics
+from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.observers.console import ConsoleObserver
+from galahstream.learn.observers.history import HistoryWriter, write_history
+from galahstream.learn.observers.pictures import PictureWriter
+from galahstream.learn.observers.tensorboard import EventWriter
+from galahstream.learn.recipe import Recipe
+from galahstream.learn.results import TrainingResult
+from galahstream.learn.run import RunFolder, TrainOptions
+from galahstream.learn.trained_model import TrainedModel, save_model
+from galahstream.learn.trainer import Trainer
+from galahstream.plots import figures
+from galahstream.store import Store
+from galahstream.stream.dataset import Missing
+from galahstream.stream.device import choose_device
+from galahstream.stream.sampling import shuffle_quality
+from galahstream.survey.wavelength import Window
+from galahstream.system.atomic import atomic_write
+
+Log = Callable[[str], None]
+
+
+def train(
+    store: Store | str | os.PathLike[str],
+    out: str | os.PathLike[str] = "runs/first",
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    seed: int = 42,
+    device: str = "auto",
+    labels: Sequence[str] = ("teff", "logg", "fe_h"),
+    window: Window = None,
+    missing: Missing = "raise",
+    num_workers: int = 2,
+    shuffle_block: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    report: Log | None = None,
+) -> TrainingResult:
+    """Train the network on a store: Adam on the mean squared error of z-scored labels.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        A store with labels.
+    out : path-like
+        Folder of the run: TensorBoard events, `checkpoint.pt`, `history.csv`,
+        `model.pt`, `metrics.json`, and pictures if matplotlib is installed.
+    epochs, batch_size : int
+        At least 1.
+    lr : float
+        Learning rate of Adam, above 0.
+    seed : int
+        Seed of the weights and of the order, 0 to 2⁶³ - 1.
+    device : str
+        ``"auto"`` chooses cuda, else mps, else cpu.
+    labels : sequence of str
+        The labels to predict.
+    window : str, (float, float) or None
+        A camera or a range in Å to learn from; None for all pixels.
+    missing : {"raise", "drop"}
+        What to do with stars that lack a label.
+    num_workers : int
+        Threads that prepare batches.
+    shuffle_block : int, optional
+        Shuffle blocks of this many stars, for a store larger than memory.
+    resume : bool
+        Resume the interrupted run in `out` in mid-epoch, continue a finished one to
+        more epochs, or start if there is none. On the CPU the weights are those of
+        an uninterrupted run, bit for bit; device and number of workers may change.
+    progress : bool
+        Show a progress bar on a terminal.
+    report : callable, optional
+        Called with one line of text at the start and after each epoch.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    GalahStreamError
+        If an option, the labels, the device or the folder cannot be used, if the
+        checkpoint belongs to other settings, if another process trains in the
+        folder, or if the loss is not finite.
+    """
+    options = TrainOptions(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        device=device,
+        labels=labels,
+        window=window,
+        missing=missing,
+        num_workers=num_workers,
+        shuffle_block=shuffle_block,
+    )
+    folder = RunFolder.at(out)
+    run = _Run(folder, options, open_datasets(store, options), report or _no_log)
+    try:
+        with folder.locked():
+            folder.check_usable(resume=resume)
+            return run.train(resume=resume, progress=progress)
+    finally:
+        run.loaders.close()
+
+
+class _Run:
+    """A trainer with the observers and files of a run.
+
+    The constructor does not touch the folder, so that options that cannot be used
+    leave nothing behind.
+    """
+
+    def __init__(
+        self, folder: RunFolder, options: TrainOptions, datasets: Datasets, log: Log
+    ) -> None:
+        self.folder, self.options, self.datasets, self.log = folder, options, datasets, log
+        device = choose_device(options.device)
+        torch.manual_seed(options.seed)
+        network = SpectraCNN(datasets.train.n_pixels, len(datasets.train.label_names))
+        self.model = TrainedModel(network, Recipe.of_dataset(datasets.train, options.seed))
+        self.loaders: Loaders = make_loaders(datasets, options, device)
+        self.model.to(device)
+        self.trainer = Trainer(self.model, self.loaders, options)
+
+    def train(self, *, resume: bool, progress: bool) -> TrainingResult:
+        """Train all epochs that are left, test, and write all files of the run."""
+        self._log_header()
+        settings = RunSettings.of_options(self.options, self.datasets.train.store.fingerprint)
+        checkpoint = Checkpoint(self.folder.checkpoint, settings)
+        if resume and checkpoint.path.exists():
+            self._resume(checkpoint)
+        first_epoch = self.trainer.state.epoch if resume else None
+        observers = self.trainer.observers
+        observers += [
+            EventWriter(self.folder.path, first_epoch),
+            HistoryWriter(self.folder.history, self.trainer.state.history),
+            CheckpointSaver(checkpoint, self.trainer),
+            ConsoleObserver(self.options.epochs, self.log, progress=progress),
+        ]
+        if figures.has_matplotlib():
+            observers.append(PictureWriter(self.folder, self.trainer.loss.description))
+        try:
+            for observer in observers:
+                observer.started(self.model.network)
+            self.trainer.fit()
+            return self._finish()
+        finally:
+            for observer in observers:
+                observer.close()
+
+    def _finish(self) -> TrainingResult:
+        pairs, test_loss = self.trainer.test()
+        recipe = self.model.recipe
+        result = TrainingResult(
+            model=self.model.to("cpu").eval(),
+            out=self.folder.path,
+            history=tuple(self.trainer.state.history),
+            test_loss=test_loss,
+            test=label_metrics(pairs.predicted, pairs.true, recipe.labels, recipe.units),
+            stars=self.datasets.counts,
+            options=self.options,
+            device=str(self.loaders.train.device),
+            notes=()
+            if figures.has_matplotlib()
+            else ("no pictures: pip install 'galahstream[plots]'",),
+        )
+        write_history(result.history, self.folder.history)
+        save_model(result.model, self.folder.model)
+        # Written last: it says that the run is finished.
+        with atomic_write(self.folder.metrics) as path:
+            text = json.dumps(result.as_dict(), indent=1, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
+        for observer in self.trainer.observers:
+            observer.finished(result, pairs)
+        return result
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        checkpoint.load(self.trainer)
+        state, epochs = self.trainer.state, self.options.epochs
+        if state.epoch > epochs and self.folder.finished_epochs() == epochs:
+            msg = (
+                f"{self.folder.path} holds a finished run of {epochs} epochs (model.pt); continue "
+                f"it with more epochs (epochs=, --epochs), or choose another folder (out=, --out)"
+            )
+            raise DestinationExistsError(msg)
+        if state.epoch > epochs:
+            self.log(f"all {epochs} epochs are trained")
+        else:
+            stars = f"{state.stars:,} of its stars"
+            self.log(f"resuming in epoch {state.epoch} of {epochs}, after {stars}")
+
+    def _log_header(self) -> None:
+        counts = self.datasets.counts._asdict().items()
+        stars = ", ".join(f"{count:,} {split}" for split, count in counts)
+        self.log(
+            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.n_parameters:,} "
+            f"parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
+            f"{self.options.num_workers} loader threads"
+        )
+        if self.options.shuffle_block is not None:
+            order = self.loaders.train.order.rows()
+            self.log(str(shuffle_quality(order, self.options.batch_size)))
+
+
+def _no_log(line: str) -> None:
+    """Ignore the line."""

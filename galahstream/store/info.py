@@ -1,0 +1,98 @@
+"""The contents of a store in numbers, for people and programs."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from galahstream.store.manifest import FluxCode, LabelColumn, PixelCounts
+from galahstream.store.readers import Access
+
+_LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """The contents of a store.
+
+    Attributes
+    ----------
+    path : Path
+        Folder or file.
+    format : str
+        ``"npy"`` or ``"hdf5"``, in format version `version`.
+    stars, pixels : int
+        Shape of the flux.
+    dtype : str
+        ``"float32"`` or ``"uint16"``, as stored.
+    quantization : FluxCode or None
+        How 16-bit values become flux, and the number of clipped pixels.
+    row_order : str
+        ``"split"``, or ``"source"`` for a store made in place.
+    access, access_reason : str
+        How flux is read, and why.
+    wavelength : str
+        ``"nominal"``, ``"given"`` or ``"unknown"``.
+    wavelength_range : (float, float) or None
+        First and last wavelength in Å.
+    split : tuple of (str, int)
+        Name and number of stars of each split.
+    split_seed : int
+        Seed that drew the split.
+    groups : str or None
+        Column of which equal values stay in one split.
+    labels : tuple of LabelColumn
+        Names, units and statistics.
+    pixel_counts : PixelCounts
+        Pixels that need care when read.
+    skipped : tuple of (int, str)
+        Id and reason of each star that was not converted.
+    bytes : int
+        Size of all files.
+    """
+
+    path: Path
+    format: str
+    version: int
+    stars: int
+    pixels: int
+    dtype: str
+    quantization: FluxCode | None
+    row_order: str
+    access: Access
+    access_reason: str
+    wavelength: str
+    wavelength_range: tuple[float, float] | None
+    split: tuple[tuple[str, int], ...]
+    split_seed: int
+    groups: str | None
+    labels: tuple[LabelColumn, ...]
+    pixel_counts: PixelCounts
+    skipped: tuple[tuple[int, str], ...]
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; split and labels by name."""
+        quantization = self.quantization
+        return {
+            **vars(self),
+            "path": str(self.path),
+            "quantization": None
+            if quantization is None
+            else {
+                "bscale": quantization.scale,
+                "bzero": quantization.zero,
+                "no_value": quantization.no_value,
+                "clipped": quantization.clipped,
+                "largest_error": quantization.largest_error,
+            },
+            "wavelength_range": None
+            if self.wavelength_range is None
+            else list(self.wavelength_range),
+            "split": dict(self.split),
+            "labels": {
+                column.name: {name: getattr(column, name) for name in _LABEL_STATISTICS}
+                for column in self.labels
+            },
+            "pixel_counts": asdict(self.pixel_counts),
+            "skipped": [list(star) for star in self.skipped],
+        }

@@ -1,0 +1,92 @@
+"""The part of a store that datasets and loaders use, which collections of stores share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.store.flux import Rows
+from galahstream.store.quantization import Encoding
+from galahstream.store.readers import Consumer
+
+
+class SpectraFlux(Protocol):
+    """Flux of shape (N, L), read by row."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, L)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """Conversion between float32 flux and the stored values."""
+
+    def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Return flux as it was in the source."""
+
+    def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
+        """Call `consume` with spans of the rows as stored."""
+
+
+class SpectraStore(Protocol):
+    """N stars with L pixels each, their labels, and which of them train, validate and test."""
+
+    @property
+    def path(self) -> Path:
+        """Where the store is; its name in messages."""
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels per spectrum, L."""
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64]:
+        """Wavelengths in Å, shape (L,); NaN if unknown."""
+
+    @property
+    def labels(self) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Label columns of shape (N,) by name; NaN where missing."""
+
+    @property
+    def label_units(self) -> Mapping[str, str]:
+        """Unit of each label column, an empty string for none."""
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Star ids, shape (N,)."""
+
+    @property
+    def flux(self) -> SpectraFlux:
+        """The flux, read by row."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that the store holds."""
+
+    @property
+    def split_fingerprint(self) -> str:
+        """Digest of which stars train, validate and test."""
+
+    def __len__(self) -> int:
+        """Return the number of stars, N."""
+
+    def rows_of(self, split: str) -> slice | npt.NDArray[np.int64]:
+        """Return the rows of ``"train"``, ``"val"``, ``"test"`` or ``"all"``."""
+
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Request rows from the disk that will be read soon."""
+
+    def release_pages(self) -> None:
+        """Return the memory of mapped rows to the system, if there is any."""
+
+    def locate(self, row: int) -> str:
+        """Return file and bytes of a row, for messages."""
+
+    def close(self) -> None:
+        """Close the files; the next read opens them again."""

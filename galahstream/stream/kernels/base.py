@@ -1,0 +1,50 @@
+"""What the kernels of numpy and numba have in common."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
+from galahstream.stream.transforms import LogFlux
+
+Kernel: TypeAlias = Callable[
+    [npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.float32]], None
+]
+"""``kernel(buffer, starts, out)`` fills each row of `out`, shape (n, width), float32, from
+``buffer[start : start + width]``, which holds stored values."""
+
+
+def copy_rows(
+    buffer: npt.NDArray[Any], starts: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+) -> None:
+    """Copy float32 flux as it is."""
+    width = out.shape[1]
+    for row, start in zip(out, starts.tolist(), strict=True):
+        row[:] = buffer[start : start + width]
+
+
+def decode_rows(
+    encoding: Encoding,
+    log: LogFlux | None,
+    buffer: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Decode values of any encoding, and take the logarithm if there is a `log`."""
+    width = out.shape[1]
+    for row, start in zip(out, starts.tolist(), strict=True):
+        row[:] = encoding.decode(buffer[start : start + width])
+        if log is not None:
+            log.apply_in_place(row)
+
+
+@lru_cache(maxsize=8)
+def log_table(quantized: Quantized16, log: LogFlux) -> npt.NDArray[np.float32]:
+    """Return the transformed flux of each 16-bit value, shape (65536,), float32."""
+    flux = quantized.table.astype(np.float64)
+    flux[NO_VALUE] = log.fill
+    with np.errstate(under="ignore"):  # logarithms close to 0
+        return np.log(np.maximum(flux, log.floor)).astype(np.float32)

@@ -1,0 +1,45 @@
+"""Kernels of numpy, row by row: the passes over one spectrum stay in the cache."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.store.quantization import Encoding, Float32, Quantized16
+from galahstream.stream.kernels.base import Kernel, copy_rows, decode_rows, log_table
+from galahstream.stream.transforms import LogFlux
+
+
+def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
+    """Return the kernel that decodes values and takes the logarithm if there is a `log`."""
+    if isinstance(encoding, Quantized16):
+        table = encoding.table if log is None else log_table(encoding, log)
+        return partial(_look_up_rows, table)
+    if isinstance(encoding, Float32):
+        return copy_rows if log is None else partial(_log_rows, log)
+    return partial(decode_rows, encoding, log)
+
+
+def _log_rows(
+    log: LogFlux,
+    buffer: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    width = out.shape[1]
+    for row, start in zip(out, starts.tolist(), strict=True):
+        row[:] = buffer[start : start + width]
+        log.apply_in_place(row)
+
+
+def _look_up_rows(
+    table: npt.NDArray[np.float32],
+    buffer: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    width = out.shape[1]
+    for row, start in zip(out, starts.tolist(), strict=True):
+        # mode="clip" spares np.take a second copy of the output; no value is outside.
+        np.take(table, buffer[start : start + width], out=row, mode="clip")

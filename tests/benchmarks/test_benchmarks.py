@@ -1,0 +1,67 @@
+"""The benchmarks run on a small survey, and keep what they measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.disk import evict, read_rows, read_sequentially, resident_pages
+from tests.conftest import Pair
+
+ROOT = Path(__file__).parents[2]
+
+
+def skip_where_files_live_in_memory(folder: Path) -> None:
+    (folder / "probe").write_bytes(bytes(8192))
+    try:
+        evict(folder / "probe")
+    except RuntimeError as error:
+        pytest.skip(f"this file system keeps its files in memory: {error}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("baseline", []),
+        ("throughput", []),
+        ("throughput", ["--times", "2"]),
+        ("convert", []),
+        ("cold", []),
+        ("verification", []),
+    ],
+)
+def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
+    pair: Pair, tmp_path: Path, name: str, options: list[str]
+) -> None:
+    if name in ("cold", "verification"):
+        skip_where_files_live_in_memory(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", name, str(pair.folder), "--rounds", "2", *options,
+         "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "out").glob("*.json")
+    kept = json.loads(path.read_text())
+    assert {len(values) for values in kept["figures"].values()} == {2}
+    assert all(figure in done.stdout for figure in kept["figures"])
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    if name == "baseline":
+        assert kept["settings"]["spectra"] == 10 * (42 + 9)
+        assert min(kept["settings"]["private_mb"].values()) > 50
+
+
+def test_a_file_is_evicted_and_read_raw(tmp_path: Path) -> None:
+    skip_where_files_live_in_memory(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(300_000))
+    assert resident_pages(path).any()
+    evict(path)
+    assert not resident_pages(path).any()
+    assert read_sequentially(path, 290_000, 4096) == 290_000
+    assert read_rows(path, np.arange(3) * 70_000, 70_000, 2) == 3
+    assert resident_pages(path).any()

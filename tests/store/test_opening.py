@@ -1,0 +1,127 @@
+"""Paths, and errors of the operating system that say nothing of damage."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import galahstream as gs
+from galahstream.errors import StoreFormatError
+from galahstream.store import Store, open_store
+from galahstream.store.opening import explain_open_errors
+
+
+def test_another_working_directory_after_opening_does_not_matter(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wanted = store.flux[:]
+    monkeypatch.chdir(store.path.parent)
+    relative = open_store(store.path.name)
+    assert relative.path == store.path
+    monkeypatch.chdir("/")
+    assert np.array_equal(relative.flux[:], wanted, equal_nan=True)
+    assert relative.verify().tolist() == []
+
+
+def test_a_link_that_points_elsewhere_after_opening_does_not_matter(
+    store: Store, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(store.path)
+    linked = open_store(link)
+    assert linked.path == store.path
+    link.unlink()
+    link.symlink_to(tmp_path / "elsewhere")
+    assert np.array_equal(linked.flux[:], store.flux[:], equal_nan=True)
+
+
+def test_a_dataset_of_a_relative_path_survives_another_working_directory(
+    npy_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(npy_store.path.parent)
+    dataset = gs.SpectraDataset(npy_store.path.name)
+    monkeypatch.chdir("/")
+    with gs.SpectraLoader(dataset, 8, worker_type="process", num_workers=1) as loader:
+        assert sum(len(flux) for flux, _ in loader) == len(dataset)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["manifest.json", "ids.npy", "flux.npy"])
+def test_a_file_without_permission_is_not_called_damaged(npy_store: Store, name: str) -> None:
+    (npy_store.path / name).chmod(0)
+    with pytest.raises(StoreFormatError, match="Permission denied") as caught:
+        _ = open_store(npy_store.path).flux[0]
+    assert "permission to read" in str(caught.value)
+    assert "convert" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [13, 24, 11, 5])
+def test_what_the_system_said_is_in_the_message(number: int, tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreFormatError, match=os.strerror(number)) as caught,
+        explain_open_errors(tmp_path),
+    ):
+        raise OSError(number, "made up")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_an_error_that_was_taken_for_damage_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(StoreFormatError, match="Permission denied"), explain_open_errors(tmp_path):
+        try:
+            raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            msg = "damaged"
+            raise StoreFormatError(msg) from error
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), explain_open_errors(tmp_path):
+        raise FileNotFoundError(2, "gone")
+    with pytest.raises(StoreFormatError, match="damaged"), explain_open_errors(tmp_path):
+        msg = "damaged"
+        raise StoreFormatError(msg)
+
+
+def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -> None:
+    path = gs.convert(npy_store.path.parent / "raw", npy_store.path.parent / "b.h5", format="hdf5")
+    with h5py.File(path.path, "r+"):
+        code = f"import galahstream as gs; gs.open_store({str(path.path)!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+    assert "another program has it open for writing" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_too_many_open_files_are_named(npy_store: Store, format: str) -> None:
+    folder = npy_store.path.parent
+    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path  # type: ignore[arg-type]
+    _ = open_store(path).flux[0]  # modules are loaded
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
+    try:
+        with pytest.raises(StoreFormatError, match="Too many open files") as caught:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+                if len(taken) > 250 or _is_full(taken):
+                    open_store(path)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in str(caught.value)
+
+
+def _is_full(taken: list[int]) -> bool:
+    """Return whether no more than one descriptor is left."""
+    try:
+        os.close(os.dup(taken[0]))
+    except OSError:
+        return True
+    return False
