@@ -327,7 +327,7 @@ def _checked_rows(rows: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np
         selected = np.flatnonzero(selected)
     is_usable = selected.ndim == 1 and selected.size > 0 and selected.dtype.kind in "iu"
     if is_usable:
-        is_inside = 0 <= int(selected.min()) and int(selected.max()) < n_rows
+        is_inside = int(selected.min()) >= 0 and int(selected.max()) < n_rows
         is_usable = is_inside and bool((np.diff(selected.astype(np.int64)) > 0).all())
     if not is_usable:
         msg = (
@@ -357,10 +357,11 @@ def _check_fit(first: Source, other: Source) -> None:
                 f"{', '.join(ours) or 'none'}; choose the same ones in the same order (labels=)"
             )
             raise LabelError(msg)
-    grids = first.wavelength, other.wavelength
-    is_same = grids[0] is grids[1] is None or (
-        grids[0] is not None and grids[1] is not None and np.array_equal(*grids)
-    )
+    ours_grid, theirs_grid = first.wavelength, other.wavelength
+    if ours_grid is None or theirs_grid is None:
+        is_same = ours_grid is theirs_grid
+    else:
+        is_same = np.array_equal(ours_grid, theirs_grid)
     if not is_same:
         msg = (
             f"{other.name} and {first.name} have different wavelengths; resample them to a common "
