@@ -1,5 +1,6 @@
 """How each error of docs/errors.md comes about, in a folder with `raw` and `store`."""
 
+import fcntl
 import json
 import os
 import warnings
@@ -118,6 +119,15 @@ def _empty_file(monkeypatch: pytest.MonkeyPatch) -> None:
     gs.convert("raw", "other")
 
 
+def _locked_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    with h5py.File("survey.h5", "w") as file:
+        file["flux"] = np.ones((60, 64), np.float32)
+    with Path("survey.h5").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        gs.convert("survey.h5", "other")
+
+
 def _one_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("raw/spectra.npy", np.zeros(60, np.float32))
     gs.convert("raw", "other")
@@ -132,6 +142,7 @@ EXAMPLES: dict[type[BaseException], Example] = {
     errors.OptionError: lambda _: gs.convert("raw", "other", dtype="float64"),
     errors.ExtraMissingError: _no_astropy,
     errors.SourceMissingError: lambda _: gs.convert("rew", "other"),
+    errors.SourceAccessError: _locked_file,
     errors.SourceFormatError: _empty_file,
     errors.SourceShapeError: _one_dimension,
     errors.BadSpectraError: _no_usable_pixel,
