@@ -185,7 +185,8 @@ class Soak:
     def resumed_epoch(self) -> str:
         """Cut an epoch at random places, and resume with other batches, workers and ranks."""
         dataset = self._dataset()
-        expected, seen, state = self._sequence(dataset), [], None
+        expected, state = self._sequence(dataset), None
+        seen: list[int] = []
         while len(seen) < len(expected):
             ranks = min(int(self.generator.integers(1, 4)), len(expected) - len(seen))
             size, workers = int(self.generator.integers(1, 20)), int(self.generator.integers(3))

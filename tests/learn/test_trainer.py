@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
-from galahstream.learn.models import SpectraCNN
 from galahstream.learn.models.base import SpectraNetwork
+from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.base import EpochStart, Observer
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import EpochRecord

@@ -23,7 +23,7 @@ from galahstream.stream.workers.processes import SharedBufferArena, slot_bytes
 
 def slowly(flux: np.ndarray) -> np.ndarray:
     time.sleep(0.2)
-    return np.nan_to_num(flux)
+    return np.asarray(np.nan_to_num(flux))
 
 
 def failing(flux: np.ndarray) -> np.ndarray:

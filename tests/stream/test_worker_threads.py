@@ -81,7 +81,7 @@ def test_a_batch_that_takes_longer_than_the_timeout_is_an_error_that_names_it(
 ) -> None:
     def slow(flux: np.ndarray) -> np.ndarray:
         time.sleep(0.3)
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
     dataset = SpectraDataset(npy_store, transform=slow)
     with (
@@ -103,7 +103,7 @@ class Failing:
         self.count += 1
         if self.count == self.at:
             raise ZeroDivisionError("of the user's own")
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
