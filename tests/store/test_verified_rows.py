@@ -96,6 +96,7 @@ def test_a_row_is_checked_once(npy_store: Store, monkeypatch: pytest.MonkeyPatch
     assert sum(hashed) == len(npy_store)
 
 
+@pytest.mark.slow
 def test_worker_processes_share_what_was_checked(npy_store: Store) -> None:
     dataset = gs.SpectraDataset(npy_store, split="train")
     with gs.SpectraLoader(dataset, 4, worker_type="process") as loader:
@@ -106,6 +107,7 @@ def test_worker_processes_share_what_was_checked(npy_store: Store) -> None:
     assert not npy_store.flux.verified.all_verified(np.arange(len(npy_store)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_marks_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
     checked = VerifiedRows(5)
