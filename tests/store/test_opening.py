@@ -13,6 +13,7 @@ import pytest
 import galahstream as gs
 from galahstream.errors import StoreFormatError
 from galahstream.store import Store, open_store
+from galahstream.store.layout import FormatName
 from galahstream.store.opening import explain_open_errors
 
 
@@ -100,9 +101,9 @@ def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -
 
 
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
-def test_too_many_open_files_are_named(npy_store: Store, format: str) -> None:
+def test_too_many_open_files_are_named(npy_store: Store, format: FormatName) -> None:
     folder = npy_store.path.parent
-    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path  # type: ignore[arg-type]
+    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path
     _ = open_store(path).flux[0]  # modules are loaded
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []

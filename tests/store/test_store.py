@@ -15,6 +15,7 @@ import galahstream as gs
 from galahstream.conversion.convert import convert
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store import Store, open_store
+from galahstream.store.layout import FormatName
 from galahstream.store.manifest import Manifest
 from tests.conftest import Pair
 
@@ -38,7 +39,7 @@ def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
-def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: str) -> None:
+def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: FormatName) -> None:
     first = convert(pair.folder, tmp_path / "a", format=format).path
     time.sleep(1.1)  # a time written anywhere has changed by then
     second = convert(pair.folder, tmp_path / "b", format=format).path
