@@ -115,6 +115,7 @@ def test_input_that_would_raise_again_leaves_nothing(pair: Pair, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
+@pytest.mark.slow
 def test_a_second_converter_raises_and_a_killed_one_is_resumed(tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "raw", 3000, 256)
     code = (

@@ -136,6 +136,7 @@ def test_an_epoch_cut_anywhere_is_the_uncut_one(
     assert seen == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_processes_go_on_where_threads_were_cut(stored: Store, ranks: int) -> None:
     dataset = gs.SpectraDataset(stored, split="train", return_ids=True)
@@ -158,6 +159,7 @@ def test_processes_go_on_where_threads_were_cut(stored: Store, ranks: int) -> No
     assert seen == expected
 
 
+@pytest.mark.slow
 def test_ranks_come_from_torch_distributed_where_it_is_initialised(
     stored: Store, tmp_path: Path
 ) -> None:

@@ -20,6 +20,8 @@ from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.workers.processes import SharedBufferArena, slot_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def slowly(flux: np.ndarray) -> np.ndarray:
     time.sleep(0.2)
