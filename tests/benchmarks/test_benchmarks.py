@@ -40,8 +40,6 @@ def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
 ) -> None:
     if name in ("cold", "verification"):
         skip_where_files_live_in_memory(tmp_path)
-    if "--times" in options:
-        pytest.importorskip("galahstream.sources.wrappers")
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", name, str(pair.folder), "--rounds", "2", *options,
          "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
@@ -60,7 +58,6 @@ def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
 
 @pytest.mark.slow
 def test_a_store_larger_than_its_cache_is_measured(pair: Pair, tmp_path: Path) -> None:
-    pytest.importorskip("galahstream.sources.wrappers")
     skip_where_files_live_in_memory(tmp_path)
     result = memory.run(pair.folder, tmp_path / "work", rounds=1, times=2, seconds=0.1)
     assert set(result.figures) > {memory.PLAIN, memory.GLOBAL_PREAD}
