@@ -37,6 +37,7 @@ def test_the_whole_way(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "both write to standard output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
     pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,6 +152,7 @@ def test_numpy_integers_are_options_too() -> None:
     assert np.array_equal(next(source.iter_blocks(1))[0], star_flux(7, 0))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_for_any_blocks_and_jobs() -> None:
     one = np.concatenate(list(MockSource(140, jobs=1).iter_blocks(33)))
     two = np.concatenate(list(MockSource(140, jobs=2).iter_blocks(50)))
@@ -161,6 +162,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_blocks_and_jobs() -> None:
     assert not np.array_equal(one[5], star_flux(43, 5))
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_ends_the_processes() -> None:
     blocks = MockSource(300, jobs=2).iter_blocks(10)
     next(blocks)

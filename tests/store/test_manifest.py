@@ -101,6 +101,7 @@ def test_no_manifest_of_a_plan_is_longer_than_its_largest(npy_store: Store) -> N
     assert largest.largest == largest
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(data=st.data())
 def test_any_value_is_read_or_raises(data: st.DataObject) -> None:

@@ -59,6 +59,7 @@ def test_opened_with_verify_open_no_row_is_verified(damaged: Path) -> None:
         assert store.verify().tolist() == [DAMAGED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: WorkerType) -> None:
     # With a transform of one's own, each batch is read by itself.

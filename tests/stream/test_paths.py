@@ -86,6 +86,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
                 check_equal(found, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("name", ["npy", "hdf5-chunks", "hdf5-gzip"])
 def test_processes_give_the_batches_of_threads(
@@ -122,6 +123,7 @@ def test_windows_and_plain_flux_too(
         assert torch.equal(found.nan_to_num(7), wanted.nan_to_num(7))
 
 
+@pytest.mark.slow
 def test_batches_that_are_kept_never_change(survey: Pair, tmp_path: Path) -> None:
     store = convert(survey.folder, tmp_path / "a")
     dataset = SpectraDataset(store)
