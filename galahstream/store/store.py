@@ -95,8 +95,6 @@ class Store:
         All arrays except the flux as stored, by the names of the format.
     flux : Flux
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
-    fingerprint : str
-        Digest of the manifest, and so of all that the store holds.
     """
 
     def __init__(self, path: Path, verify: Verification, reading: Reading) -> None:
