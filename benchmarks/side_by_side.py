@@ -100,6 +100,6 @@ def _ours(loader: Iterable[Any], _: int) -> float:
     return timed(lambda: sum(len(flux) for flux, _labels in loader), MIN_SECONDS)
 
 
-def _theirs(peer: Peer, number: int) -> float:
-    epochs = count(100 * number + 1)
+def _theirs(peer: Peer, round_number: int) -> float:
+    epochs = count(100 * round_number + 1)
     return timed(lambda: sum(len(flux) for flux, _labels in peer.epoch(next(epochs))), MIN_SECONDS)

@@ -4,20 +4,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream._version import __version__
 from galahstream.conversion.journal import Setting
-from galahstream.errors import OptionError, SplitError
+from galahstream.errors import OptionError
+from galahstream.sources.base import OnBad
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
 from galahstream.survey.labels import LabelChoice
-from galahstream.validation import MAX_SEED, check_choice, check_count, shown
-
-OnBad: TypeAlias = Literal["raise", "skip"]
+from galahstream.survey.splits import check_fractions, check_seed
+from galahstream.validation import check_choice, check_count, shown
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""
@@ -68,13 +68,13 @@ class ConvertOptions:
         if self.compression is not None:
             check_choice("compression", self.compression, get_args(Compression))
         self._set("chunk_rows", check_count("chunk_rows", self.chunk_rows, minimum=1))
-        self._set("seed", check_count("seed", self.seed, minimum=0, maximum=MAX_SEED))
+        self._set("seed", check_seed(self.seed))
         self._set("block_bytes", check_count("block_bytes", self.block_bytes, minimum=1))
         if self.jobs is not None:
             self._set("jobs", check_count("jobs", self.jobs, minimum=1))
         for name in ("in_place", "resume", "take_over", "overwrite", "progress"):
             self._set(name, bool(getattr(self, name)))
-        self._set("split", _plain_split(self.split))
+        self._set("split", check_fractions(self.split))
         if self.flux_range is not None:
             self._set("flux_range", _plain_range(self.flux_range))
         if isinstance(self.wavelength, str | os.PathLike):
@@ -133,14 +133,6 @@ class ConvertOptions:
                 f"float32 with all its rows"
             )
             raise OptionError(msg)
-
-
-def _plain_split(split: Any) -> tuple[float, ...]:
-    try:
-        return tuple(float(fraction) for fraction in split)
-    except (TypeError, ValueError) as error:
-        msg = f"split {shown(split)} cannot be used; expected three fractions: train, val, test"
-        raise SplitError(msg) from error
 
 
 def _plain_range(flux_range: Any) -> tuple[float, float]:

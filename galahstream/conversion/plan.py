@@ -12,7 +12,7 @@ from galahstream.conversion.journal import Setting
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.base import Source
-from galahstream.sources.npy_file import NpyFile
+from galahstream.sources.npy import NpyFile
 from galahstream.store.layout import ARRAY_NAMES
 from galahstream.store.manifest import (
     LabelColumn,
@@ -126,7 +126,7 @@ def plan_conversion(
         row_order="source" if options.in_place else "split",
         chunk_rows=options.chunk_rows,
         compression=options.compression,
-        provenance=Provenance(reader=getattr(source, "format", None)),
+        provenance=Provenance(reader=_reader_name(source)),
     )
     return ConversionPlan(
         manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row
@@ -143,6 +143,14 @@ def _quantization(encoding: Encoding) -> Quantization | None:
         clipped=0,
         largest_error=encoding.bscale / 2,
     )
+
+
+def _reader_name(source: Source) -> str | None:
+    """Return the class of this library that read the source; None for a class of the user."""
+    for cls in type(source).__mro__:
+        if cls.__module__.startswith("galahstream.") and cls is not Source:
+            return cls.__name__
+    return None
 
 
 def _skipped(source: Source, is_empty: npt.NDArray[np.bool_]) -> tuple[tuple[int, str], ...]:

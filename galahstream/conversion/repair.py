@@ -26,8 +26,9 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     """Restore the damaged rows of a store from the source that it was converted from.
 
     The store is written again beside itself, byte for byte as it was before it was
-    damaged, and replaces the old one when it is complete. An interrupted conversion
-    into the same path is discarded.
+    damaged, and replaces the old one when it is complete. (Compressed chunks may be
+    in another order in the file.) An interrupted conversion into the same path is
+    discarded.
 
     Parameters
     ----------

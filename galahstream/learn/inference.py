@@ -18,7 +18,7 @@ from galahstream.learn.models.base import SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
 from galahstream.learn.trained_model import TrainedModel
-from galahstream.store import Store, open_store
+from galahstream.store import SpectraStore, open_store
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
@@ -103,7 +103,7 @@ class Evaluation:
 
 def evaluate(
     model: TrainedModel,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split = "test",
     *,
     missing: Missing = "raise",
@@ -116,7 +116,7 @@ def evaluate(
     Parameters
     ----------
     model : TrainedModel
-    store : Store or path-like
+    store : SpectraStore or path-like
         A store with the labels of the model.
     split : {"train", "val", "test", "all"}
     missing : {"raise", "drop"}
@@ -157,7 +157,7 @@ def evaluate(
 
 def predict(
     model: TrainedModel,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split = "all",
     *,
     batch_size: int = 32,
@@ -169,7 +169,7 @@ def predict(
     Parameters
     ----------
     model : TrainedModel
-    store : Store or path-like
+    store : SpectraStore or path-like
     split : {"train", "val", "test", "all"}
     batch_size, num_workers : int
         Those of :class:`~galahstream.SpectraLoader`.
@@ -241,7 +241,7 @@ def _check_model(model: object) -> TrainedModel:
 
 def _open_dataset(
     recipe: Recipe,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split,
     labels: tuple[str, ...] | None,
     missing: Missing = "raise",

@@ -76,15 +76,7 @@ class StoreInfo:
         return {
             **vars(self),
             "path": str(self.path),
-            "quantization": None
-            if quantization is None
-            else {
-                "bscale": quantization.bscale,
-                "bzero": quantization.bzero,
-                "no_value": quantization.no_value,
-                "clipped": quantization.clipped,
-                "largest_error": quantization.largest_error,
-            },
+            "quantization": None if quantization is None else asdict(quantization),
             "wavelength_range": None
             if self.wavelength_range is None
             else list(self.wavelength_range),

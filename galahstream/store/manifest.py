@@ -8,8 +8,7 @@ from typing import Any
 
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store.layout import ARRAY_NAMES, FLUX_DTYPES, StoreSpec
-from galahstream.store.layout import MANIFEST_LIMIT as MANIFEST_LIMIT
+from galahstream.store.layout import ARRAY_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.system.digest import text_digest
 from galahstream.validation import FieldError, checked, optional, record

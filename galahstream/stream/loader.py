@@ -1,6 +1,6 @@
 """A `DataLoader` over spectra whose order depends on seed and epoch alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, Unpack
 
@@ -106,8 +106,8 @@ class SpectraLoader(DataLoader[Item]):
         memory_budget: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
-        sampler: Sampler[int] | None = None,
-        batch_sampler: Sampler[list[int]] | None = None,
+        sampler: Sampler[int] | Iterable[int] | None = None,
+        batch_sampler: Sampler[list[int]] | Iterable[list[int]] | None = None,
         **keywords: Unpack[DataLoaderKeywords],
     ) -> None:
         options = StreamOptions.checked(num_workers, worker_type, device, memory_budget, keywords)
@@ -304,8 +304,8 @@ def _request(indices: Sequence[int]) -> BatchRequest:
 def _check_one_order(
     shuffle: bool,
     drop_last: bool,
-    sampler: Sampler[int] | None,
-    batch_sampler: Sampler[list[int]] | None,
+    sampler: object | None,
+    batch_sampler: object | None,
 ) -> None:
     if shuffle:
         msg = "shuffle=True cannot be used with another sampler, which decides the order itself"
@@ -315,7 +315,7 @@ def _check_one_order(
         raise OptionError(msg)
 
 
-def _order_of(sampler: Sampler[int] | None, n_rows: int, seed: int) -> EpochSampler:
+def _order_of(sampler: object | None, n_rows: int, seed: int) -> EpochSampler:
     """Return the sampler if it is one of ours, otherwise one that counts the epochs of it."""
     if not isinstance(sampler, EpochSampler):
         return EpochSampler(n_rows, shuffle=False, seed=seed)

@@ -146,10 +146,10 @@ class EpochSampler(Sampler[int]):
     --------
     >>> sampler = EpochSampler(4, shuffle=True, seed=7)
     >>> list(sampler), list(sampler)
-    ([1, 0, 2, 3], [1, 3, 2, 0])
+    ([3, 0, 2, 1], [1, 3, 2, 0])
     >>> sampler.set_epoch(0)
     >>> list(sampler)
-    [1, 0, 2, 3]
+    [3, 0, 2, 1]
     """
 
     def __init__(

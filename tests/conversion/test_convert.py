@@ -1,12 +1,13 @@
 """Conversion of every kind of source, and every input that is rejected."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from galahstream.conversion.convert import convert, convert_with
@@ -19,9 +20,12 @@ from galahstream.errors import (
     SourceFormatError,
     SourceMissingError,
     SourceShapeError,
+    SplitError,
     WavelengthError,
 )
+from galahstream.sources.base import Source
 from galahstream.store import open_store
+from galahstream.store.manifest import Provenance
 from tests.conftest import N_PIXELS, N_STARS, Pair
 
 
@@ -50,7 +54,7 @@ def test_any_dtype_and_order_becomes_the_same_float32(
 def test_fortran_order_larger_than_a_tile_is_gathered_in_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galahstream.sources.npy_file._TILE_BYTES", 7 * 500 * 4)
+    monkeypatch.setattr("galahstream.sources.npy.TILE_BYTES", 7 * 500 * 4)
     values = np.random.default_rng(1).normal(1, 0.1, (40, 500))
     (tmp_path / "raw").mkdir()
     np.save(tmp_path / "raw" / "spectra.npy", np.asfortranarray(values))
@@ -345,7 +349,37 @@ def test_what_a_store_could_not_hold_raises_by_name_before_anything_is_written(
         pytest.fail("files of the store were created")
 
     monkeypatch.setattr("galahstream.conversion.convert.StoreWriter", no_store_files)
-    with pytest.raises((OptionError, LabelError), match=message):
+    with pytest.raises((OptionError, LabelError, SplitError), match=message):
         convert(source, tmp_path / "store", format=format, overwrite=True, **options)
     assert open_store(tmp_path / "store").fingerprint == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "store"]
+
+
+def test_the_manifest_says_how_the_store_was_made(pair: Pair, tmp_path: Path) -> None:
+    npy = convert(pair.folder, tmp_path / "npy").manifest
+    assert (npy.chunk_rows, npy.compression) == (1, None)
+    assert npy.provenance == Provenance(reader="NpyPairSource")
+    gzip = convert(
+        pair.folder, tmp_path / "gzip.h5", format="hdf5", chunk_rows=7, compression="gzip"
+    ).manifest
+    assert (gzip.chunk_rows, gzip.compression) == (7, "gzip")
+    with h5py.File(tmp_path / "gzip.h5") as file:
+        assert (file["flux"].chunks[0], file["flux"].compression) == (7, "gzip")
+
+
+def test_a_source_of_the_user_is_converted(tmp_path: Path) -> None:
+    class Flat(Source):
+        name, n_pixels = "flat spectra", 8
+
+        def __len__(self) -> int:
+            return 20
+
+        def iter_blocks(
+            self, block_rows: int, first_row: int = 0
+        ) -> Iterator[npt.NDArray[np.float32]]:
+            for row in range(first_row, 20, block_rows):
+                yield np.ones((min(block_rows, 20 - row), 8), dtype=np.float32)
+
+    store = convert(Flat(), tmp_path / "store")
+    assert store.manifest.provenance == Provenance()
+    assert (store.flux[:] == 1).all()

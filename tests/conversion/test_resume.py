@@ -15,7 +15,7 @@ from galahstream.cli.main import main
 from galahstream.conversion.convert import AnySource, convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import BadSpectraError, LockedError, OptionError
-from galahstream.sources.arrays import NpyPairSource
+from galahstream.sources.npy import NpyPairSource
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 from tests.faults.interrupted import contents
@@ -55,7 +55,7 @@ class Failing(NpyPairSource):
 def test_a_conversion_whose_source_fails_resumes_to_the_same_bytes(
     pair: Pair, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    whole = contents(convert(pair.folder, tmp_path / "whole", **options).path)
+    complete = contents(convert(pair.folder, tmp_path / "complete", **options).path)
     source = Failing(pair)
     source.fails_at = 40
     with pytest.raises(OSError, match="Input/output") as caught:
@@ -63,7 +63,7 @@ def test_a_conversion_whose_source_fails_resumes_to_the_same_bytes(
     assert not (tmp_path / "store").exists()
     again = Failing(pair)
     with convert(again, tmp_path / "store", jobs=2, **options) as store:
-        assert contents(store.path) == whole
+        assert contents(store.path) == complete
     assert not list(tmp_path.glob(".*"))
     if "compression" not in options:
         assert "again to resume it" in caught.value.__notes__[0]
@@ -71,14 +71,14 @@ def test_a_conversion_whose_source_fails_resumes_to_the_same_bytes(
 
 
 def test_bytes_lost_from_what_was_done_are_written_again(pair: Pair, tmp_path: Path) -> None:
-    whole = contents(convert(pair.folder, tmp_path / "whole").path)
+    complete = contents(convert(pair.folder, tmp_path / "complete").path)
     source = Failing(pair)
     source.fails_at = 40
     with pytest.raises(OSError, match="Input/output"):
         convert(source, tmp_path / "store", jobs=1)
     flux = tmp_path / ".store.partial" / "store" / "flux.npy"
     flux.write_bytes(flux.read_bytes()[:4096] + bytes(60 * 64 * 4))  # as after a power cut
-    assert contents(convert(Failing(pair), tmp_path / "store").path) == whole
+    assert contents(convert(Failing(pair), tmp_path / "store").path) == complete
 
 
 def test_other_settings_raise_and_a_conversion_can_start_over(
@@ -115,13 +115,14 @@ def test_input_that_would_raise_again_leaves_nothing(pair: Pair, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
+@pytest.mark.slow
 def test_a_second_converter_raises_and_a_killed_one_is_resumed(tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "raw", 3000, 256)
     code = (
         "import sys, time\n"
         "from galahstream.conversion.convert import convert_with\n"
         "from galahstream.conversion.options import ConvertOptions\n"
-        "from galahstream.sources.arrays import NpyPairSource\n"
+        "from galahstream.sources.npy import NpyPairSource\n"
         "read = NpyPairSource.iter_blocks\n"
         "def slow(*arguments):\n"
         "    for block in read(*arguments):\n"
@@ -143,5 +144,5 @@ def test_a_second_converter_raises_and_a_killed_one_is_resumed(tmp_path: Path) -
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert not (tmp_path / "store").exists()
-    whole = contents(convert(pair.folder, tmp_path / "whole").path)
-    assert contents(convert(pair.folder, tmp_path / "store").path) == whole
+    complete = contents(convert(pair.folder, tmp_path / "complete").path)
+    assert contents(convert(pair.folder, tmp_path / "store").path) == complete

@@ -75,6 +75,7 @@ def test_a_window_that_is_no_range_is_refused(window: Any) -> None:
         TrainOptions(window=window)
 
 
+@pytest.mark.slow
 def test_the_second_training_in_a_folder_is_refused_naming_the_first(
     toy_store: Store, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_second_training_in_a_folder_is_refused_naming_the_first(
     assert not list(folder.path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_folder_cannot_be_a_file(toy_store: Store, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(DestinationExistsError, match="is a file; choose another folder"):

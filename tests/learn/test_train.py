@@ -28,6 +28,8 @@ from galahstream.store import Store
 from galahstream.validation import MAX_SEED
 from tests.conftest import Pair
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_loss_falls_and_the_label_is_learnt(run: TrainingResult) -> None:
     losses = [record.train_loss for record in run.history]

@@ -41,6 +41,7 @@ def test_a_link_that_points_elsewhere_after_opening_does_not_matter(
     assert np.array_equal(linked.flux[:], store.flux[:], equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_a_relative_path_survives_another_working_directory(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_other_errors_pass(tmp_path: Path) -> None:
         raise StoreFormatError(msg)
 
 
+@pytest.mark.slow
 def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -> None:
     path = gs.convert(npy_store.path.parent / "raw", npy_store.path.parent / "b.h5", format="hdf5")
     with h5py.File(path.path, "r+"):

@@ -37,6 +37,7 @@ def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
     assert store.wavelength_is_nominal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: FormatName) -> None:
     first = convert(pair.folder, tmp_path / "a", format=format).path

@@ -102,6 +102,7 @@ def test_a_row_is_verified_once(npy_store: Store, monkeypatch: pytest.MonkeyPatc
     assert sum(hashed) == len(npy_store)
 
 
+@pytest.mark.slow
 def test_worker_processes_share_the_verified_rows(npy_store: Store) -> None:
     dataset = gs.SpectraDataset(npy_store, split="train")
     with gs.SpectraLoader(dataset, 4, worker_type="process") as loader:
@@ -112,6 +113,7 @@ def test_worker_processes_share_the_verified_rows(npy_store: Store) -> None:
     assert not npy_store.flux.verified.all_verified(np.arange(len(npy_store)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_flags_set_in_a_child_are_seen_by_its_parent(method: str) -> None:
     verified = VerifiedRows(5)

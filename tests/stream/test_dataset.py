@@ -51,6 +51,7 @@ def test_many_items_equal_single_ones_and_share_one_tensor(store: Store) -> None
     assert len({item[0].untyped_storage().data_ptr() for item in items}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_plain_data_loader_gives_the_same_in_any_worker(npy_store: Store, method: str) -> None:
     dataset = SpectraDataset(npy_store)
@@ -264,6 +265,7 @@ def test_options_that_cannot_be_used_are_errors(
         gs.SpectraDataset(npy_store, **options)
 
 
+@pytest.mark.slow
 def test_flux_is_read_only_on_demand(npy_store: Store) -> None:
     code = (
         "import sys, galahstream as gs\n"

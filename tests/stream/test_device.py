@@ -10,7 +10,6 @@ import torch
 
 from galahstream.errors import DeviceError
 from galahstream.store import Store
-from galahstream.stream import device as device_module
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import batch_memory, choose_device, to_device
 from galahstream.stream.loader import SpectraLoader
@@ -114,7 +113,7 @@ def test_memory_is_pinned_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> Non
         asked.append(options)
         return torch.zeros(shape)
 
-    monkeypatch.setattr(device_module.torch, "empty", empty)
+    monkeypatch.setattr(torch, "empty", empty)
     for device in (torch.device("cpu"), MPS):
         assert batch_memory((2, 3), device).dtype == np.float32
     assert asked == []

@@ -2,7 +2,7 @@
 
 import inspect
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,18 +11,16 @@ from torch.utils.data import DataLoader
 
 from galahstream.errors import OptionError
 from galahstream.store import Store
-from galahstream.stream import device as device_module
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
-from galahstream.stream.options import DataLoaderKeywords, StreamOptions
+from galahstream.stream.options import DataLoaderKeywords, StreamOptions, WorkerType
 
 
 def options(**keywords: Any) -> StreamOptions:
     num_workers = keywords.pop("num_workers", 2)
     worker_type = keywords.pop("worker_type", "thread")
-    return StreamOptions.checked(
-        num_workers, worker_type, None, None, DataLoaderKeywords(**keywords)
-    )
+    others = cast(DataLoaderKeywords, keywords)
+    return StreamOptions.checked(num_workers, worker_type, None, None, others)
 
 
 def test_every_keyword_of_data_loader_is_known_here() -> None:
@@ -34,17 +32,18 @@ def test_every_keyword_of_data_loader_is_known_here() -> None:
 def test_the_defaults_of_data_loader_are_accepted(npy_store: Store) -> None:
     """Frameworks that rebuild a loader pass all of them."""
     dataset = SpectraDataset(npy_store)
-    defaults = {
+    defaults: dict[str, Any] = {
         name: parameter.default
         for name, parameter in inspect.signature(DataLoader).parameters.items()
         if name in DataLoaderKeywords.__annotations__
     }
-    for workers, worker_type in ((0, "thread"), (2, "thread"), (2, "process")):
+    pools: list[tuple[int, WorkerType]] = [(0, "thread"), (2, "thread"), (2, "process")]
+    for workers, worker_type in pools:
         loader = SpectraLoader(
             dataset,
             num_workers=workers,
             worker_type=worker_type,
-            **defaults,  # type: ignore[arg-type]
+            **defaults,
         )
         assert len(loader) == 2
 
@@ -138,7 +137,7 @@ def test_workers_read_no_more_than_prefetch_factor_ahead(npy_store: Store) -> No
 
     def noting(flux: np.ndarray) -> np.ndarray:
         read.append(len(flux))
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
     dataset = SpectraDataset(npy_store, transform=noting)
     with SpectraLoader(dataset, 2, num_workers=1, prefetch_factor=1) as loader:
@@ -173,7 +172,7 @@ def test_pin_memory_pins_every_tensor_of_a_batch(
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
     loader = SpectraLoader(SpectraDataset(npy_store), 32, pin_memory=True, num_workers=0)
-    monkeypatch.setattr(device_module.torch, "empty", allocate)
+    monkeypatch.setattr(torch, "empty", allocate)
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     assert sum(len(flux) for flux, _ in loader) == 42
     assert len(pinned) == 4

@@ -74,7 +74,8 @@ def test_an_epoch_that_was_left_early_can_be_set_again() -> None:
 
 def test_a_plain_data_loader_and_its_copies_follow_the_rule_of_epochs() -> None:
     sampler = EpochSampler(20, shuffle=True, seed=1)
-    loader = DataLoader(list(range(20)), batch_size=6, sampler=sampler)
+    rows: Any = list(range(20))
+    loader: DataLoader[int] = DataLoader(rows, batch_size=6, sampler=sampler)
     for epoch in range(2):
         assert [int(row) for batch in loader for row in batch] == sampler.rows(epoch).tolist()
     running = iter(sampler)
@@ -111,9 +112,15 @@ def test_any_sequence_of_steps_gives_the_rows_of_a_plain_model(
 
 
 def test_numpy_numbers_are_accepted() -> None:
-    sampler = EpochSampler(20, shuffle=np.bool_(True), seed=np.int64(7), block=np.int32(4))
+    numbers: dict[str, Any] = {
+        "shuffle": np.bool_(True),
+        "seed": np.int64(7),
+        "block": np.int32(4),
+    }
+    sampler = EpochSampler(20, **numbers)
     assert (type(sampler.shuffle), type(sampler.seed), type(sampler.block)) == (bool, int, int)
-    sampler.set_epoch(np.int64(2))
+    epoch: Any = np.int64(2)
+    sampler.set_epoch(epoch)
     assert json.dumps(sampler.position) == "[2, 0]"
 
 

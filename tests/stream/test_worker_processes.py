@@ -20,10 +20,12 @@ from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.workers.processes import SharedBufferArena, slot_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def slowly(flux: np.ndarray) -> np.ndarray:
     time.sleep(0.2)
-    return np.nan_to_num(flux)
+    return np.asarray(np.nan_to_num(flux))
 
 
 def failing(flux: np.ndarray) -> np.ndarray:

@@ -76,12 +76,13 @@ def test_two_runs_of_a_pool_at_a_time_do_not_mix() -> None:
     pool.close()
 
 
+@pytest.mark.slow
 def test_a_batch_that_takes_longer_than_the_timeout_is_an_error_that_names_it(
     npy_store: Store,
 ) -> None:
     def slow(flux: np.ndarray) -> np.ndarray:
         time.sleep(0.3)
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
     dataset = SpectraDataset(npy_store, transform=slow)
     with (
@@ -103,7 +104,7 @@ class Failing:
         self.count += 1
         if self.count == self.at:
             raise ZeroDivisionError("of the user's own")
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
@@ -152,6 +153,7 @@ def _count(loader: SpectraLoader) -> int:
     return sum(len(flux) for flux, _ in loader)
 
 
+@pytest.mark.slow
 def test_a_forked_child_starts_threads_of_its_own(npy_store: Store) -> None:
     with SpectraLoader(SpectraDataset(npy_store), 4) as loader:
         assert _count(loader) == 42
@@ -165,6 +167,7 @@ def _in_child(store: Store, seed: int) -> int:
         return _count(loader)
 
 
+@pytest.mark.slow
 def test_a_fork_in_the_middle_of_an_epoch_harms_neither(npy_store: Store) -> None:
     code = (
         "import os, sys, warnings, galahstream as gs\n"
@@ -191,6 +194,7 @@ def started(code: str, store: Store) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["break", "raise KeyboardInterrupt", "sys.exit(0)"])
 def test_a_script_that_leaves_a_loop_ends_at_once(npy_store: Store, ending: str) -> None:
     script = started(
@@ -206,6 +210,7 @@ def test_a_script_that_leaves_a_loop_ends_at_once(npy_store: Store, ending: str)
     assert time.monotonic() - left < 3
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_transform_takes_long_ends_the_script(npy_store: Store) -> None:
     script = started(
         "import signal, sys, time, galahstream as gs\n"
