@@ -10,6 +10,7 @@ parentheses, so that ``except ValueError`` and ``except OSError`` keep working::
     ├── ExtraMissingError (ImportError)
     │   sources
     ├── SourceMissingError (FileNotFoundError)
+    ├── SourceAccessError (OSError)
     ├── SourceFormatError (ValueError)
     ├── SourceShapeError (ValueError)
     ├── BadSpectraError (ValueError)
@@ -57,6 +58,10 @@ class ExtraMissingError(GalahStreamError, ImportError):
 
 class SourceMissingError(GalahStreamError, FileNotFoundError):
     """A path given by the user does not exist."""
+
+
+class SourceAccessError(GalahStreamError, OSError):
+    """The system does not let a source file be read: permission, a lock, too many open files."""
 
 
 class SourceFormatError(GalahStreamError, ValueError):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.conversion.journal import FluxSummary, Journal, Setting
-from galahstream.conversion.options import ConvertOptions, OnBad
+from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.pipeline import (
     BlockReader,
     FluxPipeline,
@@ -34,8 +34,8 @@ from galahstream.conversion.staging import (
     staging,
 )
 from galahstream.errors import BadSpectraError, LabelError, OptionError
-from galahstream.sources.arrays import NpyPairSource
-from galahstream.sources.base import Source
+from galahstream.sources.base import OnBad, Source
+from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,12 @@ import numpy.typing as npt
 from galahstream._version import __version__
 from galahstream.conversion.journal import Setting
 from galahstream.errors import OptionError
+from galahstream.sources.base import OnBad
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
 from galahstream.survey.labels import LabelChoice
 from galahstream.survey.splits import check_fractions, check_seed
 from galahstream.validation import check_choice, check_count, shown
-
-OnBad: TypeAlias = Literal["raise", "skip"]
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""

@@ -12,7 +12,7 @@ from galahstream.conversion.journal import Setting
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.base import Source
-from galahstream.sources.npy_file import NpyFile
+from galahstream.sources.npy import NpyFile
 from galahstream.store.layout import ARRAY_NAMES
 from galahstream.store.manifest import (
     LabelColumn,

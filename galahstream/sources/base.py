@@ -1,15 +1,38 @@
-"""What every kind of input offers to the converter."""
+"""What every kind of input offers to the converter, and how input that cannot be read is named."""
 
+import errno
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import LabelError, SourceShapeError
+from galahstream.errors import LabelError, SourceAccessError, SourceShapeError
+
+OnBad: TypeAlias = Literal["raise", "skip"]
+"""What to do with stars whose spectra cannot be used."""
+
+_POINTERS = {
+    b"version https://git-lfs": "a git-lfs pointer to the data, not the data: run `git lfs pull`",
+    b"/annex/objects/": "a git-annex pointer to the data, not the data: run `git annex get`",
+}
+_LOCKED = "close the program that writes it, or set HDF5_USE_FILE_LOCKING=FALSE"
+_CURES = {
+    errno.EACCES: "ask its owner for permission to read it",
+    errno.EPERM: "ask its owner for permission to read it",
+    errno.EAGAIN: f"another program has locked it: {_LOCKED}",
+    errno.ENOLCK: "its file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
+    errno.EMFILE: "close other files, or allow more of them (ulimit -n)",
+    errno.ENFILE: "close other programs that hold many files open",
+    errno.ENOMEM: "free memory, or raise its limit (ulimit -v)",
+    errno.EIO: "check the disk or the network, and try again",
+    errno.ESTALE: "the network disk replaced it: try again",
+}
 
 
 @dataclass(frozen=True)
@@ -146,12 +169,50 @@ class Source(ABC):
         if name == "ids":
             return self.ids
         if name not in self.label_names:
-            msg = (
-                f"{self.name}: no column {name!r} to group by; expected 'ids' or one of "
-                f"{', '.join(self.label_names) or 'no labels'}"
-            )
-            raise LabelError(msg)
+            raise unknown_column(self.name, name, self.label_names)
         return self.read_labels()[:, self.label_names.index(name)]
+
+
+def unknown_column(source: str, name: str, columns: Iterable[str]) -> LabelError:
+    """Return the error for a column that a source does not have."""
+    return LabelError(
+        f"{source}: no column {name!r} to group by; expected 'ids' or one of "
+        f"{', '.join(columns) or 'no labels'}"
+    )
+
+
+@contextmanager
+def explain_access_errors(path: Path) -> Iterator[None]:
+    """Explain why the system does not let a file be opened or read, and name the cure.
+
+    Such a file is locked or forbidden, for example, and not damaged.
+
+    Raises
+    ------
+    SourceAccessError
+        For an ``OSError`` whose number says so; all others are raised as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CURES:
+            raise
+        msg = f"{path} cannot be read: {os.strerror(error.errno)}; {_CURES[error.errno]}"
+        raise SourceAccessError(msg) from error
+
+
+def pointer_reason(first_bytes: bytes) -> str | None:
+    """Return what a file is that stands in place of data kept elsewhere, or None if it is not.
+
+    Parameters
+    ----------
+    first_bytes : bytes
+        The beginning of the file, at least 32 bytes if it has as many.
+    """
+    for beginning, reason in _POINTERS.items():
+        if first_bytes.startswith(beginning):
+            return reason
+    return None
 
 
 def as_float32(

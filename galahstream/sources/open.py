@@ -1,25 +1,29 @@
-"""Choosing the reader of a source by what lies there, not by its name alone."""
+"""The choice of a reader by what a path holds, not by its name."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from galahstream.errors import LabelError, OptionError, SourceFormatError, SourceMissingError
-from galahstream.sources.arrays import Hdf5Source, NpyPairSource
-from galahstream.sources.base import Source
+from galahstream.sources.base import (
+    OnBad,
+    Source,
+    explain_access_errors,
+    pointer_reason,
+)
 from galahstream.sources.galah_fits import FitsSource, is_fits_folder
+from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
+from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
 from galahstream.survey.labels import LabelChoice
 
 PathLike: TypeAlias = str | os.PathLike[str]
-
-_NPY_MAGIC = b"\x93NUMPY"
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def open_source(
     source: PathLike | tuple[PathLike, PathLike] | Source,
     labels: LabelChoice = None,
-    on_bad: str = "raise",
+    on_bad: OnBad = "raise",
 ) -> Source:
     """Open a source.
 
@@ -27,54 +31,111 @@ def open_source(
     ----------
     source : path-like, pair of path-like, or Source
         A folder with `spectra.npy` (and `labels.npy`), the two files, an HDF5
-        file, a folder of GALAH's FITS files, or a source that is open already.
+        file, a folder of GALAH's FITS files, or a source that is already open.
     labels : label choice
-        See :mod:`galahstream.survey.labels`.
+        See :mod:`galahstream.survey.labels`. A source that is already open keeps its own.
     on_bad : {"raise", "skip"}
-        What to do with stars whose files do not fit.
+        What to do with stars whose files cannot be used.
+
+    Returns
+    -------
+    Source
 
     Raises
     ------
-    SourceMissingError, SourceFormatError, SourceShapeError, LabelError
+    OptionError
+        If `source` is none of these.
+    SourceMissingError, SourceAccessError, SourceFormatError, SourceShapeError, LabelError
+        If there is nothing to read, or it cannot be read.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, tuple | list):
         if len(source) != 2:
             msg = f"{len(source)} source paths; expected one, or two: spectra.npy and labels.npy"
             raise OptionError(msg)
         return NpyPairSource(Path(source[0]), Path(source[1]), labels)
     if not isinstance(source, str | os.PathLike):
-        return source
+        msg = f"source of type {type(source).__name__}; expected a path, two paths or a Source"
+        raise OptionError(msg)
     path = Path(source)
-    if not path.exists():
-        msg = (
-            f"{path} does not exist; expected a folder with spectra.npy, an HDF5 file or FITS files"
+    with explain_access_errors(path):
+        if not path.exists():
+            msg = (
+                f"{path} does not exist; expected a folder with spectra.npy, an HDF5 file or FITS "
+                f"files"
+            )
+            raise SourceMissingError(msg)
+        for reader in _READERS:
+            if reader.recognises(path):
+                return reader.open(path, labels, on_bad)
+        raise _unknown_format(path)
+
+
+class _Reader(NamedTuple):
+    recognises: Callable[[Path], bool]
+    open: Callable[[Path, LabelChoice, OnBad], Source]
+
+
+def _is_pair_folder(path: Path) -> bool:
+    return (path / "spectra.npy").exists()
+
+
+def _open_pair_folder(folder: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
+    return _open_npy(folder / "spectra.npy", labels, on_bad)
+
+
+def _open_fits_folder(folder: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
+    if labels is not None:
+        msg = f"{folder}: GALAH's star files hold no labels; remove labels= (--labels)"
+        raise LabelError(msg)
+    return FitsSource(folder, on_bad)
+
+
+def _is_npy(path: Path) -> bool:
+    return path.is_file() and _first_bytes(path).startswith(NPY_MAGIC)
+
+
+def _open_npy(path: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
+    beside = path.parent / "labels.npy"
+    return NpyPairSource(path, beside if beside.exists() else None, labels)
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.is_file() and is_hdf5_file(path)
+
+
+def _open_hdf5(path: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
+    return Hdf5Source(path, labels)
+
+
+# The first that recognises a path reads it.
+_READERS = (
+    _Reader(_is_pair_folder, _open_pair_folder),
+    _Reader(is_fits_folder, _open_fits_folder),
+    _Reader(_is_npy, _open_npy),
+    _Reader(_is_hdf5, _open_hdf5),
+)
+
+
+def _unknown_format(path: Path) -> SourceFormatError:
+    if path.is_dir():
+        content = "is already a store" if (path / "manifest.json").exists() else "holds no spectra"
+        return SourceFormatError(
+            f"{path} {content}; expected a folder with spectra.npy, or with GALAH's FITS files"
         )
-        raise SourceMissingError(msg)
-    return _open_folder(path, labels, on_bad) if path.is_dir() else _open_file(path, labels)
+    if not path.is_file():
+        return SourceFormatError(f"{path} is neither a file nor a folder; expected one of them")
+    first_bytes = _first_bytes(path)
+    pointer = pointer_reason(first_bytes)
+    if pointer is not None:
+        return SourceFormatError(f"{path} is {pointer}")
+    content = f"begins with {first_bytes[:8]!r}" if first_bytes else "is empty"
+    return SourceFormatError(
+        f"{path} {content}: neither a .npy nor an HDF5 file, whatever its name says; check the file"
+    )
 
 
-def _open_folder(folder: Path, labels: LabelChoice, on_bad: str) -> Source:
-    if (folder / "spectra.npy").exists():
-        beside = folder / "labels.npy"
-        return NpyPairSource(folder / "spectra.npy", beside if beside.exists() else None, labels)
-    if is_fits_folder(folder):
-        if labels is not None:
-            msg = f"{folder}: GALAH's star files carry no labels; leave out --labels"
-            raise LabelError(msg)
-        return FitsSource(folder, on_bad)
-    found = "is a store already" if (folder / "manifest.json").exists() else "holds neither"
-    msg = f"{folder} {found}; expected a folder with spectra.npy, or with GALAH's FITS files"
-    raise SourceFormatError(msg)
-
-
-def _open_file(path: Path, labels: LabelChoice) -> Source:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        first_bytes = file.read(8)
-    if first_bytes.startswith(_NPY_MAGIC):
-        beside = path.parent / "labels.npy"
-        return NpyPairSource(path, beside if beside.exists() else None, labels)
-    if first_bytes == _HDF5_MAGIC:
-        return Hdf5Source(path, labels)
-    found = "is empty" if not first_bytes else f"begins with {first_bytes!r}"
-    msg = f"{path} {found}: neither a .npy nor an HDF5 file, whatever its name says; check the file"
-    raise SourceFormatError(msg)
+        return file.read(64)

@@ -146,6 +146,7 @@ def test_debug_shows_where_an_error_came_from() -> None:
         main(["info", "nowhere", "--debug"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["convert", "nowhere", "dest"], ["train", "nowhere"]])
 def test_the_scripts_run_as_the_commands(arguments: list[str]) -> None:
     script = ROOT / "scripts" / f"{arguments[0]}.py"

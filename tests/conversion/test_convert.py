@@ -54,7 +54,7 @@ def test_any_dtype_and_order_becomes_the_same_float32(
 def test_fortran_order_larger_than_a_tile_is_gathered_in_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galahstream.sources.npy_file._TILE_BYTES", 7 * 500 * 4)
+    monkeypatch.setattr("galahstream.sources.npy.TILE_BYTES", 7 * 500 * 4)
     values = np.random.default_rng(1).normal(1, 0.1, (40, 500))
     (tmp_path / "raw").mkdir()
     np.save(tmp_path / "raw" / "spectra.npy", np.asfortranarray(values))

@@ -15,7 +15,7 @@ from galahstream.cli.main import main
 from galahstream.conversion.convert import AnySource, convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import BadSpectraError, LockedError, OptionError
-from galahstream.sources.arrays import NpyPairSource
+from galahstream.sources.npy import NpyPairSource
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 from tests.faults.interrupted import contents
@@ -115,13 +115,14 @@ def test_input_that_would_raise_again_leaves_nothing(pair: Pair, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
+@pytest.mark.slow
 def test_a_second_converter_raises_and_a_killed_one_is_resumed(tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "raw", 3000, 256)
     code = (
         "import sys, time\n"
         "from galahstream.conversion.convert import convert_with\n"
         "from galahstream.conversion.options import ConvertOptions\n"
-        "from galahstream.sources.arrays import NpyPairSource\n"
+        "from galahstream.sources.npy import NpyPairSource\n"
         "read = NpyPairSource.iter_blocks\n"
         "def slow(*arguments):\n"
         "    for block in read(*arguments):\n"

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from galahstream.conversion.convert import convert, convert_with
 from galahstream.conversion.options import ConvertOptions
@@ -94,8 +95,7 @@ class Soak:
         """Kill a worker process in mid-epoch, and resume with other workers."""
         dataset = self._dataset()
         expected, seen = self._sequence(dataset), []
-        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process")
-        loader._group = 1
+        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process", prefetch_factor=1)
         asked = time.monotonic()
         try:
             for number, (*_, ids) in enumerate(loader):
@@ -103,8 +103,12 @@ class Soak:
                 if number == 1:
                     state = loader.state_dict()
                     at_that_time = list(seen)
-                    crew: Any = loader._workers
-                    os.kill(self._choose(list(crew._executor._processes)), signal.SIGKILL)
+                    workers = [
+                        worker.pid
+                        for child in psutil.Process().children()
+                        for worker in child.children()
+                    ]
+                    os.kill(self._choose(workers), signal.SIGKILL)
                 asked = time.monotonic()
             ended = "was not missed"
         except WorkerError:
@@ -146,8 +150,7 @@ class Soak:
         flux = path / "flux.npy" if path.is_dir() else path
         with open_store(path, reading="pread") as store:
             dataset = SpectraDataset(store)
-            with SpectraLoader(dataset, 3, shuffle=True) as loader:
-                loader._group = 1
+            with SpectraLoader(dataset, 3, shuffle=True, prefetch_factor=1) as loader:
                 try:
                     for number, _ in enumerate(loader):
                         if number == 2:
@@ -169,8 +172,7 @@ class Soak:
             Path(file).write_bytes(data)
         dataset = SpectraDataset(path, "all", return_ids=True)
         star = dataset.store.ids[row]
-        with SpectraLoader(dataset, 6, shuffle=True) as loader:
-            loader._group = 1
+        with SpectraLoader(dataset, 6, shuffle=True, prefetch_factor=1) as loader:
             try:
                 for *_, ids in loader:
                     assert star not in ids.tolist()
@@ -183,7 +185,8 @@ class Soak:
     def resumed_epoch(self) -> str:
         """Cut an epoch at random places, and resume with other batches, workers and ranks."""
         dataset = self._dataset()
-        expected, seen, state = self._sequence(dataset), [], None
+        expected, state = self._sequence(dataset), None
+        seen: list[int] = []
         while len(seen) < len(expected):
             ranks = min(int(self.generator.integers(1, 4)), len(expected) - len(seen))
             size, workers = int(self.generator.integers(1, 20)), int(self.generator.integers(3))

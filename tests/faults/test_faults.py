@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.faults
+
 
 def printed(program: str, *arguments: str) -> str:
     """Run a program of this folder, which must find nothing wrong, and return what it printed."""

@@ -14,32 +14,9 @@ from galahstream.errors import (
     SourceMissingError,
 )
 from galahstream.sources.galah_fits import FitsSource
+from tests.sources.files import STAR, write_star
 
 fits = pytest.importorskip("astropy.io.fits")
-STAR = 131123003001096
-
-
-def write_star(
-    folder: Path, star: int, layout: str, pixels: int = 4096, cameras: str = "1234"
-) -> np.ndarray:
-    """Write a star and return its normalised flux, NaN where a camera is missing."""
-    folder.mkdir(exist_ok=True)
-    generator = np.random.default_rng(star % 1000)
-    flux = np.full((4, pixels), np.nan)
-    for camera in cameras:
-        values = generator.normal(1, 0.1, pixels)
-        flux[int(camera) - 1] = values
-        counts = fits.PrimaryHDU(values.astype(">f4"))
-        if layout == "dr3":
-            others = [fits.ImageHDU(np.zeros(pixels, dtype=">f4")) for _ in range(3)]
-            extensions = [counts, *others, fits.ImageHDU(values)]
-        else:
-            dtype = layout.removeprefix("dr4-")
-            named = [fits.ImageHDU(values.astype(dtype), name="normalized")]
-            named += [fits.ImageHDU(name=n) for n in ("relative_error", "sky", "teluric")]
-            extensions = [counts, *named]
-        fits.HDUList(extensions).writeto(folder / f"{star}{camera}.fits")
-    return flux.reshape(-1)
 
 
 @pytest.mark.parametrize("layout", ["dr3", "dr4->f4", "dr4->f8"])

@@ -50,7 +50,7 @@ def test_no_choice_takes_every_column_under_galah_names() -> None:
     assert galah_name("SNR") == "snr"
 
 
-@pytest.mark.parametrize("entry", ["", "te ff", "=T_EFF", "teff[K", 7, None])
+@pytest.mark.parametrize("entry", ["", "t eff", "=T_EFF", "teff[K", 7, None])
 def test_entries_that_cannot_be_read_are_named(entry: object) -> None:
     with pytest.raises(LabelError, match="cannot be read"):
         chosen_labels([entry], ())  # type: ignore[list-item]

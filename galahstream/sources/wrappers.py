@@ -1,0 +1,370 @@
+"""Sources made of other sources: a selection of rows, a repetition, a concatenation.
+
+Each is a :class:`~galahstream.sources.base.Source` itself, so that they can be combined.
+Flux passes through block by block, and memory stays that of a block.
+
+Examples
+--------
+>>> from galahstream.mock.source import MockSource
+>>> from galahstream.sources.wrappers import Concatenated, Repeated, Selected
+>>> mock = MockSource(5, jobs=1)
+>>> len(Repeated(mock, 3)), len(Selected(mock, [0, 4])), len(Concatenated([mock, mock]))
+(15, 2, 10)
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.errors import (
+    LabelError,
+    OptionError,
+    SourceFormatError,
+    SourceShapeError,
+    WavelengthError,
+)
+from galahstream.sources.base import SkippedStar, Source
+from galahstream.validation import check_count
+
+_Block: TypeAlias = npt.NDArray[np.float32]
+
+# Longer gaps between selected rows are skipped, shorter ones are read.
+_MAX_GAP_ROWS = 1024
+
+
+class Selected(Source):
+    """Some rows of a source.
+
+    Parameters
+    ----------
+    source : Source
+        Where the rows come from.
+    rows : array_like, shape (n,), int; or shape (N,), bool
+        Increasing row numbers from 0, or whether to take each row.
+
+    Raises
+    ------
+    OptionError
+        If `rows` is empty, does not increase, or has rows that the source does not have.
+    """
+
+    def __init__(self, source: Source, rows: npt.ArrayLike) -> None:
+        self._source = source
+        self._rows = _checked_rows(rows, len(source), source.name)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def name(self) -> str:
+        """The name of the source and the number of rows."""
+        return f"{len(self)} rows of {self._source.name}"
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of each spectrum, L."""
+        return self._source.n_pixels
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64] | None:
+        """Wavelengths of the source, Å, shape (L,)."""
+        return self._source.wavelength
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the source's labels."""
+        return self._source.label_names
+
+    @property
+    def label_units(self) -> tuple[str, ...]:
+        """Units of the source's labels."""
+        return self._source.label_units
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Ids of the selected stars, shape (n,), int64."""
+        return self._source.ids[self._rows]
+
+    @property
+    def skipped(self) -> tuple[SkippedStar, ...]:
+        """Stars that the source skipped."""
+        return self._source.skipped
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of the source."""
+        return self._source.files
+
+    def read_labels(self) -> npt.NDArray[np.float64]:
+        """Return the labels of the selected stars, shape (n, K)."""
+        return self._source.read_labels()[self._rows]
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column for the selected stars, shape (n,)."""
+        return self._source.read_column(name)[self._rows]
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
+        """Yield the flux of the selected rows."""
+        n_rows = len(self) - first_row
+        pieces = self._iter_pieces(self._rows[first_row:], block_rows)
+        piece: _Block = np.empty((0, self.n_pixels), dtype=np.float32)
+        for start in range(0, n_rows, block_rows):
+            block = np.empty((min(block_rows, n_rows - start), self.n_pixels), dtype=np.float32)
+            n_filled = 0
+            while n_filled < len(block):
+                if len(piece) == 0:
+                    piece = next(pieces)
+                taken = piece[: len(block) - n_filled]
+                block[n_filled : n_filled + len(taken)] = taken
+                n_filled += len(taken)
+                piece = piece[len(taken) :]
+            yield block
+
+    def _iter_pieces(self, rows: npt.NDArray[np.int64], block_rows: int) -> Iterator[_Block]:
+        """Yield the flux of some rows, in order, as each block of the source has it."""
+        if len(rows) == 0:
+            return
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) > _MAX_GAP_ROWS) + 1):
+            start = int(run[0])
+            for flux in self._source.iter_blocks(block_rows, start):
+                first, last = np.searchsorted(run, (start, start + len(flux)))
+                if last > first:
+                    yield flux[run[first:last] - start]
+                start += len(flux)
+                if last == len(run):
+                    break
+            else:
+                msg = f"{self._source.name}: it ends at row {start} of {len(self._source)}"
+                raise SourceFormatError(msg + "; check the source")
+
+
+class Repeated(Source):
+    """All rows of a source several times over: a large survey without the time to make it.
+
+    Parameters
+    ----------
+    source : Source
+        Where the rows come from.
+    times : int
+        How often each row comes, at least once. Row ``i`` of the source is row
+        ``i``, ``N + i``, ``2 * N + i`` and so on.
+    """
+
+    def __init__(self, source: Source, times: int) -> None:
+        self._source = source
+        self._times = check_count("times", times, minimum=1)
+
+    def __len__(self) -> int:
+        return len(self._source) * self._times
+
+    @property
+    def name(self) -> str:
+        """The name of the source and the number of repetitions."""
+        return f"{self._source.name}, {self._times} times"
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of each spectrum, L."""
+        return self._source.n_pixels
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64] | None:
+        """Wavelengths of the source, Å, shape (L,)."""
+        return self._source.wavelength
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the source's labels."""
+        return self._source.label_names
+
+    @property
+    def label_units(self) -> tuple[str, ...]:
+        """Units of the source's labels."""
+        return self._source.label_units
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Ids of the source, repeated: a star keeps its id."""
+        return np.tile(self._source.ids, self._times)
+
+    @property
+    def skipped(self) -> tuple[SkippedStar, ...]:
+        """Stars that the source skipped, once."""
+        return self._source.skipped
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of the source."""
+        return self._source.files
+
+    def read_labels(self) -> npt.NDArray[np.float64]:
+        """Return the labels of the source, repeated."""
+        return np.tile(self._source.read_labels(), (self._times, 1))
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of the source, repeated."""
+        return np.tile(self._source.read_column(name), self._times)
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
+        """Yield the flux, reading the source from its beginning each time."""
+        done, first = divmod(first_row, len(self._source))
+        for _ in range(done, self._times):
+            yield from self._source.iter_blocks(block_rows, first)
+            first = 0
+
+
+class Concatenated(Source):
+    """The rows of several sources, one source after the other.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        At least one, with the same pixels, wavelengths, labels and units.
+
+    Raises
+    ------
+    OptionError
+        If there is no source.
+    SourceShapeError, WavelengthError, LabelError
+        If a source does not fit the first one; both are named.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if len(sources) == 0:
+            msg = "no sources to concatenate; expected at least one"
+            raise OptionError(msg)
+        self._sources = tuple(sources)
+        for source in self._sources[1:]:
+            _check_fit(self._sources[0], source)
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self._sources)
+
+    @property
+    def name(self) -> str:
+        """The names of all sources."""
+        return " + ".join(source.name for source in self._sources)
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of each spectrum, L."""
+        return self._sources[0].n_pixels
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64] | None:
+        """Wavelengths of each source, Å, shape (L,)."""
+        return self._sources[0].wavelength
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of each source's labels."""
+        return self._sources[0].label_names
+
+    @property
+    def label_units(self) -> tuple[str, ...]:
+        """Units of each source's labels."""
+        return self._sources[0].label_units
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Ids of all stars, shape (N,), int64; row numbers if no source has ids of its own."""
+        ids = [source.ids for source in self._sources]
+        if all(np.array_equal(part, np.arange(len(part))) for part in ids):
+            return np.arange(len(self), dtype=np.int64)
+        return np.concatenate(ids)
+
+    @property
+    def skipped(self) -> tuple[SkippedStar, ...]:
+        """Stars that the sources skipped."""
+        return tuple(star for source in self._sources for star in source.skipped)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of all sources."""
+        return tuple(path for source in self._sources for path in source.files)
+
+    def read_labels(self) -> npt.NDArray[np.float64]:
+        """Return the labels of all stars, shape (N, K)."""
+        return np.concatenate([source.read_labels() for source in self._sources])
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of all stars, shape (N,).
+
+        Raises
+        ------
+        LabelError
+            If a source does not have it, or their dtypes have no common one that
+            keeps integers as they are.
+        """
+        if name == "ids":
+            return self.ids
+        columns = [source.read_column(name) for source in self._sources]
+        common = np.result_type(*columns)
+        for source, column in zip(self._sources, columns, strict=True):
+            if column.dtype.kind in "iu" and common.kind == "f":
+                dtypes = ", ".join(str(column.dtype) for column in columns)
+                msg = (
+                    f"{source.name}: column {name!r} is {column.dtype}, and float64 in common "
+                    f"({dtypes}); give it the same integer dtype in all sources"
+                )
+                raise LabelError(msg)
+        return np.concatenate(columns)
+
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
+        """Yield the flux of one source after the other; no block is of two of them."""
+        for source in self._sources:
+            if first_row < len(source):
+                yield from source.iter_blocks(block_rows, first_row)
+            first_row = max(first_row - len(source), 0)
+
+
+def _checked_rows(rows: npt.ArrayLike, n_rows: int, name: str) -> npt.NDArray[np.int64]:
+    selected = np.asarray(rows)
+    if selected.dtype == bool and selected.shape == (n_rows,):
+        selected = np.flatnonzero(selected)
+    is_usable = selected.ndim == 1 and selected.size > 0 and selected.dtype.kind in "iu"
+    if is_usable:
+        is_inside = int(selected.min()) >= 0 and int(selected.max()) < n_rows
+        is_usable = is_inside and bool((np.diff(selected.astype(np.int64)) > 0).all())
+    if not is_usable:
+        msg = (
+            f"{name}: rows of dtype {selected.dtype} and shape {selected.shape} cannot be "
+            f"selected; expected at least one of the row numbers 0 to {n_rows - 1}, increasing, or "
+            f"{n_rows} booleans"
+        )
+        raise OptionError(msg)
+    return selected.astype(np.int64)
+
+
+def _check_fit(first: Source, other: Source) -> None:
+    """Raise an error that names both sources if they cannot be concatenated."""
+    if other.n_pixels != first.n_pixels:
+        msg = (
+            f"{other.name} has {other.n_pixels} pixels and {first.name} has {first.n_pixels}; "
+            f"sources with other pixels cannot be concatenated"
+        )
+        raise SourceShapeError(msg)
+    for what, ours, theirs in (
+        ("labels", first.label_names, other.label_names),
+        ("units", first.label_units, other.label_units),
+    ):
+        if theirs != ours:
+            msg = (
+                f"{other.name} has the {what} {', '.join(theirs) or 'none'} and {first.name} has "
+                f"{', '.join(ours) or 'none'}; choose the same ones in the same order (labels=)"
+            )
+            raise LabelError(msg)
+    ours_grid, theirs_grid = first.wavelength, other.wavelength
+    if ours_grid is None or theirs_grid is None:
+        is_same = ours_grid is theirs_grid
+    else:
+        is_same = np.array_equal(ours_grid, theirs_grid)
+    if not is_same:
+        msg = (
+            f"{other.name} and {first.name} have different wavelengths; resample them to a common "
+            f"grid before they are concatenated"
+        )
+        raise WavelengthError(msg)

@@ -1,0 +1,80 @@
+"""Source files that the tests read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+N_STARS, N_PIXELS = 23, 40
+FLUX = np.random.default_rng(5).uniform(0.5, 1.5, (N_STARS, N_PIXELS)).astype(np.float32)
+FLUX[2, 3], FLUX[4, 5] = np.nan, np.inf
+LABELS = np.random.default_rng(6).normal(size=(N_STARS, 8))
+LABELS[7, 2] = np.nan
+IDS = 131123003001000 + np.arange(N_STARS, dtype=np.int64)
+LARGE = 2**60 + np.arange(N_STARS, dtype=np.int64) // 3
+WAVELENGTH = np.linspace(5000, 5100, N_PIXELS)
+STAR = 131123003001096
+
+
+def write_pair(folder: Path, flux: npt.NDArray[np.generic] = FLUX) -> Path:
+    """Write a complete pair, with ids and wavelengths."""
+    folder.mkdir()
+    np.save(folder / "spectra.npy", flux)
+    np.save(folder / "labels.npy", LABELS)
+    np.save(folder / "ids.npy", IDS)
+    np.save(folder / "wavelength.npy", WAVELENGTH)
+    return folder
+
+
+def write_hdf5(path: Path, **items: object) -> Path:
+    """Write objects to the root of an HDF5 file: arrays, or links."""
+    with h5py.File(path, "w") as file:
+        for name, item in items.items():
+            file[name] = item
+    return path
+
+
+def chunked_hdf5(path: Path, **options: object) -> Path:
+    """Write spectra in chunks, and two labels."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("spectra", data=FLUX, **options)
+        file["teff"], file["logg"] = LABELS[:, 0], np.arange(N_STARS, dtype=np.int32)
+    return path
+
+
+def table_hdf5(path: Path) -> Path:
+    """Write spectra, one table of named labels, ids and wavelengths."""
+    write_hdf5(path, flux=FLUX.astype(">f8"), labels=LABELS, sobject_id=IDS, wavelength=WAVELENGTH)
+    with h5py.File(path, "r+") as file:
+        file["labels"].attrs["columns"] = [f"label_{number}" for number in range(8)]
+    return path
+
+
+def write_star(
+    folder: Path, star: int, layout: str, pixels: int = 4096, cameras: str = "1234"
+) -> npt.NDArray[np.float64]:
+    """Write GALAH files of a star and return its normalised flux, NaN if a camera is missing."""
+    fits = pytest.importorskip("astropy.io.fits")
+    folder.mkdir(exist_ok=True)
+    generator = np.random.default_rng(star % 1000)
+    flux = np.full((4, pixels), np.nan)
+    for camera in cameras:
+        values = generator.normal(1, 0.1, pixels)
+        flux[int(camera) - 1] = values
+        counts = fits.PrimaryHDU(values.astype(">f4"))
+        if layout == "dr3":
+            others = [fits.ImageHDU(np.zeros(pixels, dtype=">f4")) for _ in range(3)]
+            extensions = [counts, *others, fits.ImageHDU(values)]
+        else:
+            dtype = layout.removeprefix("dr4-")
+            named = [fits.ImageHDU(values.astype(dtype), name="normalized")]
+            named += [fits.ImageHDU(name=n) for n in ("relative_error", "sky", "teluric")]
+            extensions = [counts, *named]
+        fits.HDUList(extensions).writeto(folder / f"{star}{camera}.fits")
+    return flux.reshape(-1)
+
+
+Writer = Callable[[Path], Path]
