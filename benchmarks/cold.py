@@ -46,20 +46,20 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
     return Result(name, title, "spectra/s", figures, ratios, settings)
 
 
-def _loader(path: Path, reading: Reading, block: int | None, number: int) -> float:
+def _loader(path: Path, reading: Reading, block: int | None, round_number: int) -> float:
     evict(path / "flux.npy")
     with open_store(path, reading=reading) as store:
         loader = SpectraLoader(
-            SpectraDataset(store), BATCH, shuffle=True, seed=number, shuffle_block=block
+            SpectraDataset(store), BATCH, shuffle=True, seed=round_number, shuffle_block=block
         )
         with loader:
             return timed(lambda: sum(len(flux) for flux, _labels in loader))
 
 
-def _raw_rows(path: Path, number: int) -> float:
+def _raw_rows(path: Path, round_number: int) -> float:
     evict(path / "flux.npy")
     offsets, row_bytes = _train_rows(path)
-    shuffled = np.random.default_rng(number).permutation(offsets)
+    shuffled = np.random.default_rng(round_number).permutation(offsets)
     return timed(lambda: read_rows(path / "flux.npy", shuffled, row_bytes, IN_FLIGHT))
 
 

@@ -73,23 +73,23 @@ def run(
 
 
 def _loader(
-    path: Path, budget: int, seconds: float, reading: Reading, block: int | None, number: int
+    path: Path, budget: int, seconds: float, reading: Reading, block: int | None, round_number: int
 ) -> float:
     flux = path / "flux.npy"
     evict(flux)
     with open_store(path, reading=reading) as store, _limited_cache(flux, budget):
         loader = SpectraLoader(
-            SpectraDataset(store), BATCH, shuffle=True, seed=number, shuffle_block=block,
+            SpectraDataset(store), BATCH, shuffle=True, seed=round_number, shuffle_block=block,
             memory_budget=budget // 4,
         )  # fmt: skip
         with loader:
             return _rate(loader, seconds)
 
 
-def _plain(path: Path, budget: int, seconds: float, number: int) -> float:
+def _plain(path: Path, budget: int, seconds: float, round_number: int) -> float:
     """Measure a mapped Dataset in a DataLoader, the obvious way to write it."""
     evict(path / "flux.npy")
-    torch.manual_seed(number)
+    torch.manual_seed(round_number)
     with open_store(path) as store:
         loader = mapped_loader(SpectraDataset(store), BATCH)
     mapped = loader.dataset

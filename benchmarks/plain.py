@@ -10,21 +10,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from galahstream.stream.dataset import SpectraDataset
-from galahstream.stream.transforms import ZScore
 
 FLOOR = 0.2
-
-
-def scaled_targets(dataset: SpectraDataset) -> npt.NDArray[np.float32]:
-    """Return the z-scored labels of a dataset, shape (n, 3)."""
-    assert isinstance(dataset.target_transform, ZScore)
-    return dataset.target_transform(dataset.targets)
 
 
 def published_script(dataset: SpectraDataset, batch_size: int) -> DataLoader[Any]:
     """Load all spectra into memory and log them beforehand, as the published script does."""
     flux = np.log(np.maximum(dataset.store.flux[dataset.rows], FLOOR))
-    tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(scaled_targets(dataset)))
+    tensors = TensorDataset(torch.from_numpy(flux), torch.from_numpy(dataset.scaled_targets))
     return DataLoader(tensors, batch_size, shuffle=True)
 
 
@@ -52,7 +45,7 @@ class MappedDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def mapped_loader(dataset: SpectraDataset, batch_size: int, workers: int = 0) -> DataLoader[Any]:
     """Put a `MappedDataset` of an .npy store into torch's own loader."""
-    mapped = MappedDataset(dataset.store.path, scaled_targets(dataset))
+    mapped = MappedDataset(dataset.store.path, dataset.scaled_targets)
     return DataLoader(
         mapped,
         batch_size,

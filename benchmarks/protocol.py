@@ -4,7 +4,7 @@ Slow moments of the machine, and what one contender leaves in the caches for the
 next, then affect all of them alike. A ratio is taken per round and reported as
 the median over the rounds, with its 95 % confidence interval from the order
 statistics of the binomial distribution, which assumes nothing about the
-distribution of the figures. Of 7 rounds, the interval is their whole range.
+distribution of the figures. With 7 rounds, the interval is their full range.
 """
 
 import math

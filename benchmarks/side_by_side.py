@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import NAMES, Peer, PeerMissingError, Task, open_peer
-from benchmarks.plain import FLOOR, scaled_targets
+from benchmarks.plain import FLOOR
 from benchmarks.protocol import (
     MIN_SECONDS,
     ROUNDS,
@@ -59,7 +59,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
 def _open_peers(dataset: SpectraDataset, folder: Path) -> tuple[list[Peer], list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     flux = np.load(dataset.store.path / "flux.npy", mmap_mode="r")[: len(dataset)]
-    task = Task(flux, scaled_targets(dataset), folder, BATCH, FLOOR, 42, WORKERS)
+    task = Task(flux, dataset.scaled_targets, folder, BATCH, FLOOR, 42, WORKERS)
     peers, notes = [], []
     for name in NAMES:
         try:
@@ -100,6 +100,6 @@ def _ours(loader: Iterable[Any], _: int) -> float:
     return timed(lambda: sum(len(flux) for flux, _labels in loader), MIN_SECONDS)
 
 
-def _theirs(peer: Peer, number: int) -> float:
-    epochs = count(100 * number + 1)
+def _theirs(peer: Peer, round_number: int) -> float:
+    epochs = count(100 * round_number + 1)
     return timed(lambda: sum(len(flux) for flux, _labels in peer.epoch(next(epochs))), MIN_SECONDS)

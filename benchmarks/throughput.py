@@ -26,6 +26,7 @@ from galahstream.store.readers import RowSpan
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import best_backend, choose_kernel
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
 
 BATCH = 32
 BEST, SIXTEEN_BIT = "npy float32, 2 threads", "npy uint16, 2 threads"
@@ -79,11 +80,12 @@ def _loaders(datasets: dict[str, SpectraDataset]) -> dict[str, SpectraLoader]:
         f"{kind}, 2 threads": SpectraLoader(dataset, BATCH, shuffle=True)
         for kind, dataset in datasets.items()
     }
-    for name, workers, worker_type in (
-        ("npy float32, 0 threads", 0, "thread"),
-        ("npy float32, 1 thread", 1, "thread"),
-        ("npy float32, 2 processes", 2, "process"),
-    ):
+    workers_by_name: dict[str, tuple[int, WorkerType]] = {
+        "npy float32, 0 threads": (0, "thread"),
+        "npy float32, 1 thread": (1, "thread"),
+        "npy float32, 2 processes": (2, "process"),
+    }
+    for name, (workers, worker_type) in workers_by_name.items():
         loaders[name] = SpectraLoader(
             datasets["npy float32"],
             BATCH,
@@ -115,11 +117,13 @@ def _epoch(loader: Iterable[Any], _: int) -> float:
     return timed(lambda: sum(len(batch[0]) for batch in loader), MIN_SECONDS)
 
 
-def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number: int) -> float:
+def bare_kernel(
+    dataset: SpectraDataset, n_threads: int, n_outputs: int, round_number: int
+) -> float:
     """Return spectra/s of the loader's kernel with nothing around it but its threads."""
     flux = open_store(dataset.store.path, verify="open").flux
     kernel = choose_kernel(flux.encoding, dataset.transform)
-    order = dataset.rows[np.random.default_rng(number).permutation(len(dataset))]
+    order = dataset.rows[np.random.default_rng(round_number).permutation(len(dataset))]
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
 
     def transform_span(out: npt.NDArray[np.float32], span: RowSpan) -> None:
@@ -127,8 +131,8 @@ def bare_kernel(dataset: SpectraDataset, n_threads: int, n_outputs: int, number:
 
     def work(first: int) -> None:
         outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]
-        for place, rows in enumerate(batches[first::n_threads]):
-            out = outputs[place % n_outputs][: len(rows)]
+        for index, rows in enumerate(batches[first::n_threads]):
+            out = outputs[index % n_outputs][: len(rows)]
             flux.read(rows, partial(transform_span, out))
 
     def all_threads() -> int:

@@ -26,7 +26,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS) -> Result:
         contenders[f"kernel, {dtype}"] = partial(bare_kernel, dataset, 2, 1)
         contenders[f"first epoch, {dtype}"] = partial(_epoch, loader, True)
         contenders[f"later epoch, {dtype}"] = partial(_epoch, loader, False)
-        # A store of its own: pages of a file that is mapped cannot be dropped.
+        # A separate store, because pages of a mapped file cannot be dropped.
         (work / "cold").mkdir(exist_ok=True)
         cold_path = store_of(source, work / "cold", f"npy {dtype}")
         for verify in ("read", "open"):
@@ -62,9 +62,9 @@ def _epoch(loader: SpectraLoader, is_first: bool, _: int) -> float:
     return timed(epoch, MIN_SECONDS)
 
 
-def _cold(path: Path, verify: Verification, number: int) -> float:
+def _cold(path: Path, verify: Verification, round_number: int) -> float:
     evict(path / "flux.npy")
     with open_store(path, verify=verify) as store:
-        loader = SpectraLoader(SpectraDataset(store), BATCH, shuffle=True, seed=number)
+        loader = SpectraLoader(SpectraDataset(store), BATCH, shuffle=True, seed=round_number)
         with loader:
             return timed(lambda: sum(len(flux) for flux, _labels in loader))

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,7 @@ import galahstream as gs
 from galahstream import errors
 from galahstream.conversion.repair import repair
 from galahstream.sources import galah_fits
-from galahstream.stream.workers.processes import _lost
-from galahstream.system import disk
+from galahstream.stream.workers.processes import lost_worker_error
 from galahstream.system.lock import locked
 
 Example = Callable[[pytest.MonkeyPatch], Any]
@@ -64,8 +64,8 @@ def _full(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, offset: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(disk.os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: _Usage())
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage())
     gs.convert("raw", "other")
 
 
@@ -101,7 +101,7 @@ def _not_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _lost_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    raise _lost("batch 12 of this iteration")
+    raise lost_worker_error("batch 12 of this iteration")
 
 
 def _costly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def _cut_array(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 EXAMPLES: dict[type[BaseException], Example] = {
-    errors.OptionError: lambda _: gs.convert("raw", "other", dtype="float64"),
+    errors.OptionError: lambda _: gs.convert("raw", "other", dtype="float64"),  # type: ignore[arg-type]
     errors.ExtraMissingError: _no_astropy,
     errors.SourceMissingError: lambda _: gs.convert("rew", "other"),
     errors.SourceAccessError: _locked_file,

@@ -1,4 +1,4 @@
-"""The pages for developers agree with the checks that are run."""
+"""The pages for developers name files that exist, and the checks that are run."""
 
 import re
 import tomllib
@@ -7,11 +7,37 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "galahstream"
 PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "architecture.md",
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
 ]
+
+
+def named_files(page: Path) -> list[str]:
+    """Return what a page names in backticks as a file or a folder of the repository."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names = re.findall(r"`([\w./-]+)`", text)
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    roots = rooms | {"galahstream", "tests", "benchmarks", "scripts", "docs", "data"}
+    return [name for name in names if "/" in name and name.split("/")[0] in roots]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    names = named_files(page)
+    missing = [name for name in names if not ((ROOT / name).exists() or (PACKAGE / name).exists())]
+    assert not missing
+
+
+def test_every_function_on_the_ways_of_a_spectrum_is_defined() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\| \d+\. .*?\| (.*?) \|", text, flags=re.MULTILINE)
+    names = re.findall(r"`(?:\w+\.)?(\w+)`", " ".join(steps))
+    assert len(steps) > 20
+    assert [n for n in names if not re.search(rf"\b(?:def|class) {n}\b", source)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

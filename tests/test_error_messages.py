@@ -15,10 +15,12 @@ SHOWN = dict(
         r"^## (\w+)\n.*?^```text\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE
     )
 )
-CLASSES = {
+CLASSES: dict[str, type[BaseException]] = {
     name: item
     for name, item in vars(errors).items()
-    if inspect.isclass(item) and item is not errors.GalahStreamError
+    if inspect.isclass(item)
+    and issubclass(item, BaseException)
+    and item is not errors.GalahStreamError
 }
 
 

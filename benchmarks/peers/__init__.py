@@ -58,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer that is ready: `epoch(number)` yields the batches of one shuffled epoch."""
+    """A peer that is ready: `epoch(index)` yields the batches of one shuffled epoch."""
 
     name: str
     set_up: str

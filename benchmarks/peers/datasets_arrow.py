@@ -1,4 +1,4 @@
-"""Hugging Face datasets: an Arrow file with rows of fixed length, taken by whole batches."""
+"""Hugging Face datasets: an Arrow file with rows of fixed length, taken batch by batch."""
 
 from collections.abc import Iterator
 
@@ -16,8 +16,8 @@ def open_peer(task: Task) -> Peer:
     n_rows, n_pixels = task.flux.shape
     datasets.disable_progress_bars()
     if not folder.exists():
-        number = Value("float32")
-        features = Features(flux=List(number, length=n_pixels), labels=List(number, length=3))
+        pixel = Value("float32")
+        features = Features(flux=List(pixel, length=n_pixels), labels=List(pixel, length=3))
 
         def rows() -> Iterator[dict[str, object]]:
             for flux, labels in zip(task.flux, task.labels, strict=True):
@@ -29,8 +29,8 @@ def open_peer(task: Task) -> Peer:
         written.save_to_disk(folder)
     stored = datasets.load_from_disk(str(folder)).with_format("numpy")
 
-    def epoch(number: int) -> Iterator[Batch]:
-        order = np.random.default_rng((task.seed, number)).permutation(n_rows)
+    def epoch(index: int) -> Iterator[Batch]:
+        order = np.random.default_rng((task.seed, index)).permutation(n_rows)
         for start in range(0, n_rows, task.batch_size):
             batch = stored[order[start : start + task.batch_size]]
             flux = torch.from_numpy(np.maximum(batch["flux"], np.float32(task.floor)))

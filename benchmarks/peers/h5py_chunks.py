@@ -22,8 +22,8 @@ def open_peer(task: Task) -> Peer:
     file = h5py.File(path, "r")
     stored, labels = file["flux"], torch.from_numpy(file["labels"][:])
 
-    def epoch(number: int) -> Iterator[Batch]:
-        order = np.random.default_rng((task.seed, number)).permutation(n_rows)
+    def epoch(index: int) -> Iterator[Batch]:
+        order = np.random.default_rng((task.seed, index)).permutation(n_rows)
         for start in range(0, n_rows, task.batch_size):
             rows = order[start : start + task.batch_size]
             flux = torch.empty((len(rows), n_pixels))

@@ -16,7 +16,7 @@ _Array: TypeAlias = npt.NDArray[np.float32]
 
 
 def open_peer(task: Task) -> Peer:
-    """Write chunks of whole spectra with their labels and stream them."""
+    """Write chunks of spectra with their labels and stream them."""
     folder = task.folder / "litdata"
     if not folder.exists():
         optimize(
@@ -29,7 +29,7 @@ def open_peer(task: Task) -> Peer:
     stored = StreamingDataset(str(folder), shuffle=True, seed=task.seed)
     loader = StreamingDataLoader(stored, batch_size=task.batch_size, num_workers=0)
 
-    def epoch(_number: int) -> Iterator[Batch]:
+    def epoch(_index: int) -> Iterator[Batch]:
         for rows in loader:
             flux = rows[:, :-3].clone()
             yield flux.clamp_(min=task.floor).log_(), rows[:, -3:]

@@ -26,7 +26,7 @@ def open_peer(task: Task) -> Peer:
     )
     loader = DataLoader(stored, task.batch_size, num_workers=task.workers, persistent_workers=True)
 
-    def epoch(_number: int) -> Iterator[Batch]:
+    def epoch(_index: int) -> Iterator[Batch]:
         for batch in loader:
             flux: torch.Tensor = batch["flux"]
             yield flux.clamp_(min=task.floor).log_(), batch["labels"]

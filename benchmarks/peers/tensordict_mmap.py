@@ -1,4 +1,4 @@
-"""tensordict: a memory-mapped TensorDict, indexed by whole batches, logged by torch."""
+"""tensordict: a memory-mapped TensorDict, indexed batch by batch, logged by torch."""
 
 from collections.abc import Iterator
 
@@ -21,8 +21,8 @@ def open_peer(task: Task) -> Peer:
         TensorDict({"flux": flux, "labels": labels}, batch_size=[n_rows]).memmap(folder)
     stored = TensorDict.load_memmap(folder)
 
-    def epoch(number: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(task.seed + number)
+    def epoch(index: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(task.seed + index)
         order = torch.randperm(n_rows, generator=generator)
         for start in range(0, n_rows, task.batch_size):
             rows = order[start : start + task.batch_size]

@@ -29,16 +29,16 @@ def open_peer(task: Task) -> Peer:
     stored = tensorstore.open(spec, open=True).result()
     labels = torch.from_numpy(task.labels)
 
-    def epoch(number: int) -> Iterator[Batch]:
-        order = np.random.default_rng((task.seed, number)).permutation(n_rows)
+    def epoch(index: int) -> Iterator[Batch]:
+        order = np.random.default_rng((task.seed, index)).permutation(n_rows)
         batches = [
             order[start : start + task.batch_size] for start in range(0, n_rows, task.batch_size)
         ]
         coming = stored[batches[0]].read()
-        for index, rows in enumerate(batches):
+        for position, rows in enumerate(batches):
             flux = torch.from_numpy(coming.result())
-            if index + 1 < len(batches):
-                coming = stored[batches[index + 1]].read()
+            if position + 1 < len(batches):
+                coming = stored[batches[position + 1]].read()
             yield flux.clamp_(min=task.floor).log_(), labels[torch.from_numpy(rows)]
 
     name = f"tensorstore {version('tensorstore')}"

@@ -1,4 +1,4 @@
-"""torchdata.nodes: threads that read and log whole batches, over an endless sampler."""
+"""torchdata.nodes: threads that read and log batches, over an endless sampler."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -18,8 +18,8 @@ def open_peer(task: Task) -> Peer:
     n_batches = -(-n_rows // task.batch_size)
 
     def sampler() -> Iterator[npt.NDArray[np.int64]]:
-        for number in count():
-            order = np.random.default_rng((task.seed, number)).permutation(n_rows)
+        for index in count():
+            order = np.random.default_rng((task.seed, index)).permutation(n_rows)
             for start in range(0, n_rows, task.batch_size):
                 yield order[start : start + task.batch_size]
 
@@ -33,7 +33,7 @@ def open_peer(task: Task) -> Peer:
     node = ParallelMapper(IterableWrapper(sampler()), read, num_workers=task.workers)
     node.reset()
 
-    def epoch(_number: int) -> Iterator[Batch]:
+    def epoch(_index: int) -> Iterator[Batch]:
         # The pipeline keeps running: restarting it in each epoch would halve its speed.
         return islice(node, n_batches)
 

@@ -34,9 +34,9 @@ def open_peer(task: Task) -> Peer:
         ready = torch.from_numpy(flux).clamp_(min=task.floor).log_()
         return ready, torch.from_numpy(np.stack(labels))
 
-    def epoch(number: int) -> Iterator[Batch]:
+    def epoch(index: int) -> Iterator[Batch]:
         stored = webdataset.WebDataset(
-            pattern, shardshuffle=100, seed=task.seed + number, empty_check=False
+            pattern, shardshuffle=100, seed=task.seed + index, empty_check=False
         )
         pipeline = stored.shuffle(1000).to_tuple("flux", "labels")
         return iter(pipeline.batched(task.batch_size, collation_fn=collated))

@@ -1,1 +1,1 @@
-"""The command line: `main` parses, runs and prints; each command has a file of its own."""
+"""The command line: `main` parses, runs and prints; each command has its own file."""

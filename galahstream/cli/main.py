@@ -62,7 +62,7 @@ def train_main() -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the command line, with a subparser for each command."""
     parser = _Parser(
         prog="galahstream",
         description="Convert survey spectra into stores and stream them into a network.",

@@ -6,8 +6,6 @@ from pathlib import Path
 from galahstream.cli.command import CommandResult, Commands, add_command
 from galahstream.errors import OptionError
 
-_TITLE_LABELS = ("teff", "logg", "fe_h")
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
@@ -29,6 +27,7 @@ def run(options: argparse.Namespace) -> CommandResult:
     """Draw the star into a PNG file."""
     from galahstream.plots.spectrum import plot_spectrum
     from galahstream.store import open_store
+    from galahstream.survey.labels import DEFAULT_LABELS
 
     with open_store(options.store) as store:
         if not 0 <= options.row < len(store):
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         values = [
             f"{name} {column[options.row]:.4g} {store.label_units[name]}".rstrip()
             for name, column in store.labels.items()
-            if name in _TITLE_LABELS
+            if name in DEFAULT_LABELS
         ]
         title = ", ".join([f"star {store.ids[options.row]}", *values])
         plot_spectrum(

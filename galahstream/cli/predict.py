@@ -1,15 +1,11 @@
 """``galahstream predict``: write the labels that a saved model predicts."""
 
 import argparse
-import tempfile
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from galahstream.cli.command import CommandResult, Commands, add_command, add_model_options
 from galahstream.errors import OptionError
-
-if TYPE_CHECKING:
-    from galahstream.learn.inference import Predictions
 
 _STANDARD_OUTPUT = Path("-")
 
@@ -49,7 +45,9 @@ def run(options: argparse.Namespace) -> CommandResult:
         device=options.device,
     )
     if options.out == _STANDARD_OUTPUT:
-        return CommandResult(_csv_text(predictions))
+        table = io.StringIO(newline="")
+        predictions.write_rows(table)
+        return CommandResult(table.getvalue())
     predictions.write_csv(options.out)
     columns = ", ".join(
         f"{name} [{unit}]" if unit else name
@@ -58,10 +56,3 @@ def run(options: argparse.Namespace) -> CommandResult:
     n_stars = len(predictions.ids)
     text = f"{options.out}: {n_stars:,} stars, columns id, {columns}"
     return CommandResult(text, {"path": str(options.out), "stars": n_stars})
-
-
-def _csv_text(predictions: "Predictions") -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "labels.csv")
-        predictions.write_csv(path)
-        return path.read_bytes().decode("utf-8")

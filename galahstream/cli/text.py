@@ -25,7 +25,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
     ]
     if quantization is not None:
         lines.append(
-            f"16 bits     flux = {quantization.zero:g} + {quantization.scale:g} x stored value, "
+            f"16 bits     flux = {quantization.bzero:g} + {quantization.bscale:g} x stored value, "
             f"off by at most {quantization.largest_error:.2g}; "
             f"{quantization.clipped:,} pixels clipped"
         )

@@ -75,6 +75,7 @@ def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
 def run(options: argparse.Namespace) -> CommandResult:
     """Train, and report the errors on the test stars."""
     from galahstream.learn.train import train
+    from galahstream.survey.labels import DEFAULT_LABELS
 
     result = train(
         options.store,
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         lr=options.lr,
         seed=options.seed,
         device=options.device,
-        labels=options.labels or ("teff", "logg", "fe_h"),
+        labels=options.labels or DEFAULT_LABELS,
         window=window(options.window),
         missing=options.missing,
         num_workers=options.workers,

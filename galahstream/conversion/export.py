@@ -1,43 +1,80 @@
-"""Writing a source as the .npy pair of the published set: spectra.npy and labels.npy."""
+"""Write a source as the .npy pair of the published set: spectra.npy and labels.npy."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from galahstream.conversion.pipeline import flux_blocks
+from galahstream.conversion.options import BLOCK_BYTES
+from galahstream.conversion.pipeline import BlockReader
+from galahstream.conversion.staging import check_apart, resolved, staging
 from galahstream.sources.base import Source
-from galahstream.store.formats.npy import create
-from galahstream.store.layout import ArrayLocation, OffsetFluxWriter
-from galahstream.system.atomic import publish_on_success
+from galahstream.store.formats.base import IGNORED_NAMES
+from galahstream.store.formats.npy import create_array
+from galahstream.store.layout import ArraySpec, OffsetFluxWriter
+from galahstream.store.quantization import Float32
+from galahstream.system.disk import explain_disk_full
+
+_SPECTRA, _LABELS = "spectra.npy", "labels.npy"
 
 
 def write_npy_pair(
-    source: Source, dest: Path, *, overwrite: bool = False, progress: bool = True
+    source: Source,
+    dest: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
 ) -> None:
     """Write `spectra.npy` (N, L) float32 and `labels.npy` (N, K) float64 into a new folder.
 
     Memory does not grow with N; the folder appears when it is complete.
 
+    Parameters
+    ----------
+    source : Source
+    dest : path-like
+        The folder to create.
+    overwrite : bool
+        Replace a folder that holds nothing but such a pair.
+    progress : bool
+        Show a progress bar on a terminal when it takes longer than a second.
+
     Raises
     ------
     DestinationExistsError
-        If the folder exists and `overwrite` is False.
+        If the folder exists and `overwrite` is False, or it holds other files.
+    OptionError
+        If the folder is, contains or is inside the source.
     """
-    with publish_on_success(dest, overwrite=overwrite) as folder:
-        folder.mkdir()
+    destination = resolved(dest)
+    check_apart(destination, map(resolved, source.files))
+    with (
+        staging(destination, overwrite=overwrite, foreign_content=_foreign_to_pair) as area,
+        explain_disk_full(area.store),
+    ):
+        area.clear()
+        area.store.mkdir()
         labels = source.read_labels()
         if labels.shape[1]:
-            np.save(folder / "labels.npy", labels)
-        place = create(folder / "spectra.npy", (len(source), source.n_pixels), np.dtype("<f4"))
-        _write_flux(source, place, progress)
+            np.save(area.store / _LABELS, labels)
+        _write_spectra(source, area.store / _SPECTRA, progress)
 
 
-def _write_flux(source: Source, place: ArrayLocation, progress: bool) -> None:
-    writer = OffsetFluxWriter(place)
+def _write_spectra(source: Source, path: Path, progress: bool) -> None:
+    encoding = Float32()
+    spec = ArraySpec((len(source), source.n_pixels), encoding.dtype)
+    writer = OffsetFluxWriter(create_array(path, spec))
     try:
-        for row, flux in flux_blocks(source, "making spectra", progress):
-            stored: npt.NDArray[np.float32] = np.ascontiguousarray(flux, dtype="<f4")
-            writer.write(row, stored)
+        for block in BlockReader(source, BLOCK_BYTES, progress).read("writing spectra"):
+            writer.write(block.first_row, encoding.encode(block.flux))
     finally:
         writer.close()
+
+
+def _foreign_to_pair(path: Path) -> str | None:
+    if not path.is_dir():
+        return "it is not a folder"
+    for file in sorted(path.iterdir()):
+        if file.name not in (_SPECTRA, _LABELS, *IGNORED_NAMES):
+            return f"it holds {file.name!r}, and only {_SPECTRA} and {_LABELS} may be replaced"
+    return None

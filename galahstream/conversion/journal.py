@@ -1,11 +1,11 @@
-"""What of a conversion is done: the settings, then a line for each block of the source."""
+"""The journal of a conversion: its settings, then one line per block that was written."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,31 @@ from galahstream.store.manifest import PixelCounts
 from galahstream.system.digest import text_digest
 
 
+class Setting(NamedTuple):
+    """One thing that decides about the bytes of a store, compared when a run is resumed.
+
+    Attributes
+    ----------
+    name : str
+        Its name in messages.
+    value
+        A plain value, or for `is_digest` a digest that says nothing to users.
+    """
+
+    name: str
+    value: str | int | float | bool | Sequence[float] | Sequence[str] | None
+    is_digest: bool = False
+
+    def describe_change(self, earlier: object) -> str:
+        """Return what changed since the interrupted run."""
+        if self.is_digest:
+            return f"{self.name} have changed"
+        return f"{self.name} was {earlier!r} and is now {_plain(self.value)!r}"
+
+
 @dataclass(frozen=True)
 class FluxSummary:
-    """What was found in flux on its way; `lowest` and `highest` are of finite pixels."""
+    """Counts and limits of converted flux; `lowest` and `highest` are of finite pixels."""
 
     pixel_counts: PixelCounts = field(default_factory=PixelCounts)
     clipped: int = 0
@@ -34,78 +56,81 @@ class FluxSummary:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Rows of a source that are in the store: how many, the digests of those kept, what was found.
+class BlockRecord:
+    """A block of source rows that was written: its size, row digests and summary.
 
-    `digests` has shape (n,), uint64, in the order of the source.
+    `digests` has shape (n,), uint64, in the order of the source, without rows that
+    were skipped.
     """
 
     n_rows: int
     digests: npt.NDArray[np.uint64]
-    written: FluxSummary
+    summary: FluxSummary
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the block as plain values."""
+    def to_json(self) -> dict[str, object]:
+        """Return the record as plain values."""
         digests = [f"{digest:016x}" for digest in self.digests.tolist()]
-        return {"rows": self.n_rows, "digests": digests, "written": asdict(self.written)}
+        return {"rows": self.n_rows, "digests": digests, "summary": asdict(self.summary)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Block":
-        """Return the block of plain values."""
-        found = dict(values["written"])
-        found["pixel_counts"] = PixelCounts(**found["pixel_counts"])
+    def from_json(cls, values: Mapping[str, Any]) -> "BlockRecord":
+        """Return the record of plain values."""
+        summary = dict(values["summary"])
+        summary["pixel_counts"] = PixelCounts(**summary["pixel_counts"])
         digests = np.array([int(digest, 16) for digest in values["digests"]], dtype=np.uint64)
-        return cls(values["rows"], digests, FluxSummary(**found))
+        return cls(values["rows"], digests, FluxSummary(**summary))
 
 
 class Journal:
-    """The blocks that were written, in a file that a killed process leaves whole lines of.
+    """Append-only log of written blocks.
+
+    Each line carries its own digest: a killed process leaves at most one incomplete
+    last line, which is ignored.
 
     Attributes
     ----------
-    blocks : list of Block
-        What is noted, from the source's first row on without a gap.
+    blocks : list of BlockRecord
+        The blocks that were written, without gaps from the source's first row on.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.blocks: list[Block] = []
-        self._settings: dict[str, Any] | None = None
-        self._lines = 0
-        for number, line in enumerate(_whole_lines(path)):
-            if number == 0:
-                self._settings = line
-            else:
-                self.blocks.append(Block.from_json(line))
+        lines = _complete_lines(path)
+        self._settings: dict[str, Any] | None = lines[0] if lines else None
+        try:
+            self.blocks = [BlockRecord.from_json(line) for line in lines[1:]]
+        except (KeyError, TypeError, ValueError):  # of another version: start over
+            self._settings, self.blocks = None, []
 
-    def check_settings(self, settings: Mapping[str, Any], destination: Path) -> None:
-        """Raise `OptionError` where an earlier run had other settings, naming them."""
-        if self._settings is None:
+    def check_settings(self, settings: Sequence[Setting], destination: Path) -> None:
+        """Raise `OptionError` if an interrupted run had other settings, naming each."""
+        earlier = self._settings
+        if earlier is None:
             return
-        settings = json.loads(json.dumps(settings))
-        names = [name for name in settings if settings[name] != self._settings.get(name)]
-        if names:
-            changes = ", ".join(
-                f"{name} was {self._settings.get(name)!r} and is {settings[name]!r}"
-                for name in names
-            )
+        changes = [
+            setting.describe_change(earlier.get(setting.name))
+            for setting in settings
+            if earlier.get(setting.name) != _plain(setting.value)
+        ]
+        if changes:
             msg = (
-                f"{destination}: a conversion into it was cut off, and had other settings: "
-                f"{changes}; give the same to go on with it, or begin anew with resume=False "
-                f"(--no-resume)"
+                f"{destination}: an interrupted conversion with other settings exists here: "
+                f"{', '.join(changes)}; use the same settings to resume, or start over with "
+                f"resume=False (--no-resume)"
             )
             raise OptionError(msg)
 
-    def begin(self, settings: Mapping[str, Any], n_blocks: int) -> None:
-        """Write the file anew with the settings and the first `n_blocks` of its blocks."""
+    def begin(self, settings: Sequence[Setting], n_blocks: int) -> None:
+        """Write the file again with the settings and the first `n_blocks` of its blocks."""
         del self.blocks[n_blocks:]
-        lines = [_line(dict(settings)), *(_line(block.to_json()) for block in self.blocks)]
+        values = {setting.name: _plain(setting.value) for setting in settings}
+        lines = [_line(values), *(_line(block.to_json()) for block in self.blocks)]
         temporary = self._path.with_name("journal.new")
         temporary.write_text("".join(lines), encoding="utf-8")
         temporary.replace(self._path)
 
-    def add(self, block: Block) -> None:
-        """Note that a block is in the store."""
+    def add(self, block: BlockRecord) -> None:
+        """Append a block that was written to the store."""
         self.blocks.append(block)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -114,18 +139,23 @@ class Journal:
             os.close(descriptor)
 
 
-def _line(values: dict[str, Any]) -> str:
+def _plain(value: object) -> object:
+    """Return a value as it comes back from JSON."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _line(values: Mapping[str, object]) -> str:
     text = json.dumps(values)
     return f"{text_digest(text)} {text}\n"
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the values of the lines up to the first that is not whole."""
-    found: list[dict[str, Any]] = []
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the values of the lines before the first that is incomplete or damaged."""
+    lines: list[dict[str, Any]] = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             digest, _, text = line.partition(" ")
             if digest != text_digest(text):
                 break
-            found.append(json.loads(text))
-    return found
+            lines.append(json.loads(text))
+    return lines

@@ -1,241 +1,236 @@
 """Flux on its way from a source into a store: checked, encoded, hashed and written at once.
 
-One thread reads blocks of the source, several work on them. Numpy and the system
-let go of the GIL for all of that but the digests, which take a twentieth.
+The calling thread reads blocks of the source; worker threads process them. NumPy and
+the system calls release the GIL for everything but the digests, which take a twentieth
+of the time.
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
-from galahstream.conversion.journal import Block, FluxSummary
+from galahstream.conversion.executors import ordered_thread_map
+from galahstream.conversion.journal import BlockRecord, FluxSummary
 from galahstream.errors import BadSpectraError, OptionError
 from galahstream.sources.base import Source
 from galahstream.store.layout import ArrayLocation, FluxWriter, map_array
 from galahstream.store.manifest import PixelCounts
-from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Quantized16
+from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Encoding, Quantized16
 from galahstream.system.digest import row_digests
+from galahstream.system.progress import progress_bar
 
-_Flux = npt.NDArray[np.float32]
-_Result = TypeVar("_Result")
-
-_BLOCK_BYTES = 8 * 1024 * 1024
-# What one thread works on at a time stays in its second-level cache.
+# The rows that a thread works on at a time stay in its second-level cache.
 _STEP_ROWS = 8
 
 
-def flux_blocks(
-    source: Source, doing: str, progress: bool, first_row: int = 0
-) -> Iterator[tuple[int, _Flux]]:
-    """Yield first source row and flux of each block, and move a progress bar on."""
-    block_rows = max(_BLOCK_BYTES // (4 * source.n_pixels), 1)
-    with tqdm(
-        total=len(source),
-        initial=first_row,
-        desc=doing,
-        unit=" stars",
-        delay=1,
-        disable=None if progress else True,
-    ) as bar:
-        for flux in source.iter_blocks(block_rows, first_row):
-            yield first_row, flux
-            first_row += len(flux)
-            bar.update(len(flux))
+class FluxBlock(NamedTuple):
+    """Consecutive rows of a source, from `first_row` on; `flux` is float32 of shape (n, L)."""
+
+    first_row: int
+    flux: npt.NDArray[np.float32]
 
 
-def find_empty_spectra(source: Source, jobs: int | None, progress: bool) -> npt.NDArray[np.bool_]:
-    """Return which rows of a source have no usable pixel, all being zero or not finite."""
-    blocks = flux_blocks(source, "checking", progress)
-    return np.concatenate(list(_in_threads(lambda _, flux: _without_flux(flux), blocks, jobs)))
+@dataclass(frozen=True)
+class BlockReader:
+    """Reads a source block by block and shows the progress.
 
-
-def write_flux(
-    source: Source,
-    stored_row: npt.NDArray[np.int64],
-    writer: FluxWriter,
-    codec: Quantized16 | None,
-    jobs: int | None,
-    progress: bool,
-    done: Sequence[Block] = (),
-    note: Callable[[Block], None] | None = None,
-) -> tuple[npt.NDArray[np.uint64], FluxSummary]:
-    """Write the flux of a source to its rows of a store.
-
-    Parameters
+    Attributes
     ----------
-    source : Source
-        Where the flux comes from.
-    stored_row : ndarray, shape (N,), int64
-        The row of each source row in the store; -1 leaves it out.
-    writer : FluxWriter
-        Takes the rows, from several threads at a time where `jobs` is not 1.
-    codec : Quantized16 or None
-        The 16-bit code of the stored flux; None stores float32.
-    jobs : int or None
-        Threads; None for one a core.
+    block_bytes : int
+        Amount of float32 flux per block.
     progress : bool
         Show a progress bar.
-    done : sequence of Block
-        What is in the store already, from the source's first row on.
-    note : callable, optional
-        Gets each block that was written, in the order of the source.
-
-    Returns
-    -------
-    tuple
-        The digest of each stored row, uint64, and what was found in the flux.
-
-    Raises
-    ------
-    BadSpectraError
-        For a spectrum without any usable pixel, and a source that ends early.
-    OptionError
-        If more pixels than `MAX_CLIPPED_FRACTION` lie outside the range of the code.
     """
-    n_stored = int(np.count_nonzero(stored_row >= 0))
-    digests = np.zeros(n_stored, dtype=np.uint64)
-    written, n_read = FluxSummary(), 0
-    for block in done:
-        digests[_kept(stored_row, n_read, block.n_rows)] = block.digests
-        written += block.written
-        n_read += block.n_rows
-    work = partial(_write_block, source, stored_row, writer, codec, digests)
-    blocks = flux_blocks(source, "converting", progress, n_read)
-    for n_rows, found in _in_threads(work, blocks, jobs):
-        if note is not None:
-            note(Block(n_rows, digests[_kept(stored_row, n_read, n_rows)], found))
-        n_read += n_rows
-        written += found
-        if (
-            codec is not None
-            and written.clipped > MAX_CLIPPED_FRACTION * n_stored * source.n_pixels
-        ):
-            raise _too_narrow(source, codec, written, n_read)
-    if n_read != len(source):
-        msg = f"{source.name}: {n_read} of {len(source)} spectra could be read; check the source"
-        raise BadSpectraError(msg)
-    return digests, written
+
+    source: Source
+    block_bytes: int
+    progress: bool
+
+    def read(self, description: str, first_row: int = 0) -> Iterator[FluxBlock]:
+        """Yield the blocks from a row on."""
+        block_rows = max(self.block_bytes // (4 * self.source.n_pixels), 1)
+        n_rows = len(self.source)
+        with progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar:
+            for flux in self.source.iter_blocks(block_rows, first_row):
+                yield FluxBlock(first_row, flux)
+                first_row += len(flux)
+                bar.update(len(flux))
+
+
+def find_empty_spectra(reader: BlockReader, jobs: int | None) -> npt.NDArray[np.bool_]:
+    """Return which rows of a source have no usable pixel: all are zero or not finite."""
+    blocks = reader.read("checking")
+    return np.concatenate(
+        list(ordered_thread_map(lambda block: _is_empty(block.flux), blocks, jobs))
+    )
+
+
+@dataclass
+class FluxPipeline:
+    """Writes the flux of a source to its rows of a store.
+
+    Attributes
+    ----------
+    reader : BlockReader
+        Reads the source.
+    stored_row : ndarray, shape (N,), int64
+        The row of each source row in the store; -1 skips it.
+    writer : FluxWriter
+        Writes stored rows.
+    encoding : Encoding
+        How flux is stored.
+    jobs : int or None
+        Worker threads; None for one per core. A writer that is not parallel gets one.
+    digests : ndarray, shape (n_stored,), uint64
+        Digest of each stored row, complete after :meth:`run`.
+    """
+
+    reader: BlockReader
+    stored_row: npt.NDArray[np.int64]
+    writer: FluxWriter
+    encoding: Encoding
+    jobs: int | None = None
+    digests: npt.NDArray[np.uint64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n_stored = int(np.count_nonzero(self.stored_row >= 0))
+        self.digests = np.zeros(n_stored, dtype=np.uint64)
+
+    def run(
+        self,
+        written: Sequence[BlockRecord] = (),
+        on_block: Callable[[BlockRecord], None] | None = None,
+    ) -> FluxSummary:
+        """Write all blocks and return the summary of their flux.
+
+        Parameters
+        ----------
+        written : sequence of BlockRecord
+            Blocks that an interrupted run wrote, from the source's first row on.
+        on_block : callable, optional
+            Called with each block that was written, in the order of the source.
+
+        Raises
+        ------
+        BadSpectraError
+            If a spectrum has no usable pixel, or the source ends early.
+        OptionError
+            If more than `MAX_CLIPPED_FRACTION` of all pixels are clipped.
+        """
+        summary, n_read = FluxSummary(), 0
+        for block in written:
+            self.digests[_stored_rows(self.stored_row, n_read, block.n_rows)] = block.digests
+            summary += block.summary
+            n_read += block.n_rows
+        blocks = self.reader.read("converting", n_read)
+        n_threads = self.jobs if self.writer.is_parallel else 1
+        for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
+            if on_block is not None:
+                rows = _stored_rows(self.stored_row, n_read, n_rows)
+                on_block(BlockRecord(n_rows, self.digests[rows], block_summary))
+            n_read += n_rows
+            summary += block_summary
+            self._check_clipping(summary, n_read)
+        if n_read != len(self.reader.source):
+            msg = (
+                f"{self.reader.source.name}: {n_read} of {len(self.reader.source)} spectra could "
+                f"be read; check the source"
+            )
+            raise BadSpectraError(msg)
+        return summary
+
+    def _write_block(self, block: FluxBlock) -> tuple[int, FluxSummary]:
+        rows = self.stored_row[block.first_row : block.first_row + len(block.flux)]
+        n_pixels = block.flux.shape[1]
+        # Within a block the rows of one split are consecutive in the store.
+        order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
+        block_summary = FluxSummary()
+        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
+            for start in range(0, len(run), _STEP_ROWS):
+                step = run[start : start + _STEP_ROWS]
+                flux = block.flux[step]
+                summary = self._summarise(flux)
+                if summary.pixel_counts != PixelCounts() and _is_empty(flux).any():
+                    raise self._empty_spectrum(block, rows)
+                stored = self.encoding.encode(flux)
+                self.writer.write(int(rows[step[0]]), stored)
+                starts = np.arange(len(stored)) * n_pixels
+                self.digests[rows[step]] = row_digests(stored.reshape(-1), starts, n_pixels)
+                block_summary += summary
+        return len(block.flux), block_summary
+
+    def _summarise(self, flux: npt.NDArray[np.float32]) -> FluxSummary:
+        lowest, highest = float(flux.min()), float(flux.max())
+        counts = PixelCounts()
+        # Also false if any value is NaN; otherwise every pixel is finite and positive.
+        if not (lowest > 0 and highest < np.inf):
+            finite = flux[np.isfinite(flux)]
+            n_nan = int(np.count_nonzero(np.isnan(flux)))
+            counts = PixelCounts(
+                nan=n_nan,
+                infinite=flux.size - finite.size - n_nan,
+                negative=int(np.count_nonzero(flux < 0)),
+                zero=flux.size - int(np.count_nonzero(flux)),
+            )
+            lowest = float(finite.min(initial=np.inf))
+            highest = float(finite.max(initial=-np.inf))
+        is_held = self.encoding.holds(lowest, highest)
+        clipped = 0 if is_held else self.encoding.count_outside(flux)
+        return FluxSummary(counts, clipped, lowest, highest)
+
+    def _check_clipping(self, summary: FluxSummary, n_read: int) -> None:
+        source, encoding = self.reader.source, self.encoding
+        n_pixels = len(self.digests) * source.n_pixels
+        if not isinstance(encoding, Quantized16):
+            return
+        if summary.clipped > MAX_CLIPPED_FRACTION * n_pixels:
+            msg = (
+                f"{source.name}: {summary.clipped:,} pixels of the first {n_read:,} spectra are "
+                f"outside {encoding.bzero:g} to {encoding.high:g}, the flux that 16 bits hold "
+                f"here; found {summary.lowest:g} to {summary.highest:g}, and at most "
+                f"{MAX_CLIPPED_FRACTION:.1%} of all pixels may be clipped: give a wider range "
+                f"(flux_range=, --flux-range) or store float32"
+            )
+            raise OptionError(msg)
+
+    def _empty_spectrum(self, block: FluxBlock, rows: npt.NDArray[np.int64]) -> BadSpectraError:
+        source = self.reader.source
+        row = block.first_row + int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
+        return BadSpectraError(
+            f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
+            f"pixel, all are zero or not finite; skip such stars with on_bad='skip' "
+            f"(--on-bad skip)"
+        )
 
 
 def count_intact_blocks(
-    blocks: Sequence[Block], stored_row: npt.NDArray[np.int64], place: ArrayLocation
+    blocks: Sequence[BlockRecord], stored_row: npt.NDArray[np.int64], location: ArrayLocation
 ) -> int:
-    """Return how many blocks, from the first on, are in a file as they were noted."""
-    n_pixels, n_read = place.shape[1], 0
-    for number, block in enumerate(blocks):
-        rows = _kept(stored_row, n_read, block.n_rows)
+    """Return the number of blocks, from the first on, whose rows in a file match their digests."""
+    n_pixels, n_read = location.shape[1], 0
+    for index, block in enumerate(blocks):
+        rows = _stored_rows(stored_row, n_read, block.n_rows)
         n_read += block.n_rows
-        # A mapping for each block: its pages can go when the block is done.
-        found = row_digests(map_array(place).reshape(-1), rows * n_pixels, n_pixels)
-        if n_read > len(stored_row) or not np.array_equal(found, block.digests):
-            return number
+        # A mapping per block: its pages are released with it.
+        flat = map_array(location).reshape(-1)
+        digests = row_digests(flat, rows * n_pixels, n_pixels)
+        if n_read > len(stored_row) or not np.array_equal(digests, block.digests):
+            return index
     return len(blocks)
 
 
-def _kept(stored_row: npt.NDArray[np.int64], first_row: int, n_rows: int) -> npt.NDArray[np.int64]:
-    """Return the stored rows of a block of the source, without those left out."""
+def _stored_rows(
+    stored_row: npt.NDArray[np.int64], first_row: int, n_rows: int
+) -> npt.NDArray[np.int64]:
+    """Return the stored rows of consecutive source rows, without those that are skipped."""
     rows = stored_row[first_row : first_row + n_rows]
     return rows[rows >= 0]
 
 
-def _in_threads(
-    work: Callable[[int, _Flux], _Result], blocks: Iterator[tuple[int, _Flux]], jobs: int | None
-) -> Iterator[_Result]:
-    """Yield what `work` makes of each block, in their order; few are held at a time."""
-    n_threads = jobs or os.cpu_count() or 1
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="galahstream-convert") as threads:
-        try:
-            for block in islice(blocks, n_threads + 1):
-                pending.append(threads.submit(work, *block))
-            while pending:
-                yield pending.popleft().result()
-                for block in islice(blocks, 1):
-                    pending.append(threads.submit(work, *block))
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _write_block(
-    source: Source,
-    stored_row: npt.NDArray[np.int64],
-    writer: FluxWriter,
-    codec: Quantized16 | None,
-    digests: npt.NDArray[np.uint64],
-    first_row: int,
-    flux: _Flux,
-) -> tuple[int, FluxSummary]:
-    rows = stored_row[first_row : first_row + len(flux)]
-    # Within a block the rows of one part of the split lie one after another.
-    order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
-    written = FluxSummary()
-    for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
-        for start in range(0, len(run), _STEP_ROWS):
-            step = run[start : start + _STEP_ROWS]
-            values = flux[step]
-            found = _survey(values, codec)
-            if found.pixel_counts != PixelCounts() and _without_flux(values).any():
-                raise _bad_spectrum(source, first_row, rows, flux)
-            stored: npt.NDArray[Any] = (
-                np.ascontiguousarray(values, dtype="<f4") if codec is None else codec.encode(values)
-            )
-            writer.write(int(rows[step[0]]), stored)
-            starts = np.arange(len(stored)) * source.n_pixels
-            digests[rows[step]] = row_digests(stored.reshape(-1), starts, source.n_pixels)
-            written += found
-    return len(flux), written
-
-
-def _survey(flux: _Flux, codec: Quantized16 | None) -> FluxSummary:
-    lowest, highest = float(flux.min()), float(flux.max())
-    odd = PixelCounts()
-    if not (lowest > 0 and highest < np.inf):  # of NaN too; else no pixel can be odd
-        finite = flux[np.isfinite(flux)]
-        n_nan = int(np.count_nonzero(np.isnan(flux)))
-        odd = PixelCounts(
-            nan=n_nan,
-            infinite=flux.size - finite.size - n_nan,
-            negative=int(np.count_nonzero(flux < 0)),
-            zero=flux.size - int(np.count_nonzero(flux)),
-        )
-        lowest = float(finite.min(initial=np.inf))
-        highest = float(finite.max(initial=-np.inf))
-    is_inside = codec is None or codec.holds(lowest, highest)
-    clipped = 0 if is_inside or codec is None else codec.count_outside(flux)
-    return FluxSummary(odd, clipped, lowest, highest)
-
-
-def _without_flux(flux: _Flux) -> npt.NDArray[np.bool_]:
+def _is_empty(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which spectra have no usable pixel."""
     usable: npt.NDArray[np.bool_] = (np.isfinite(flux) & (flux != 0)).any(axis=1)
     return ~usable
-
-
-def _bad_spectrum(
-    source: Source, first_row: int, rows: npt.NDArray[np.int64], flux: _Flux
-) -> BadSpectraError:
-    row = first_row + int(np.flatnonzero(_without_flux(flux) & (rows >= 0))[0])
-    return BadSpectraError(
-        f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
-        f"pixel, all are zero or not finite; leave such stars out with on_bad='skip' "
-        f"(--on-bad skip)"
-    )
-
-
-def _too_narrow(
-    source: Source, codec: Quantized16, written: FluxSummary, n_read: int
-) -> OptionError:
-    return OptionError(
-        f"{source.name}: {written.clipped:,} pixels of the first {n_read:,} spectra lie outside "
-        f"{codec.bzero:g} to {codec.high:g}, the flux that this 16-bit code holds; found "
-        f"{written.lowest:g} to {written.highest:g}, and at most {MAX_CLIPPED_FRACTION:.1%} of all "
-        f"pixels may be clipped: give a wider range (flux_range=, --flux-range) or store float32"
-    )

@@ -1,37 +1,39 @@
-"""Making a damaged store anew: from its sound rows and, for the damaged ones, its source."""
+"""Restore the damaged rows of a store from its source; all other rows are copied."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
+from galahstream.conversion.convert import AnySource
+from galahstream.conversion.options import BLOCK_BYTES
+from galahstream.conversion.staging import check_apart, named_paths, resolved, staging
 from galahstream.errors import LabelError, RepairError
 from galahstream.sources.base import Source
 from galahstream.sources.open import PathLike, open_source
 from galahstream.store import Store, open_store
-from galahstream.store.formats import hdf5, npy
-from galahstream.store.layout import FluxWriter, OffsetFluxWriter, write_array
-from galahstream.system.atomic import publish_on_success
+from galahstream.store.formats import format_of
+from galahstream.store.writer import StoreWriter
 from galahstream.system.digest import row_digests
 from galahstream.system.disk import explain_disk_full
+from galahstream.system.progress import progress_bar
 
-_BLOCK_BYTES = 8 * 1024 * 1024
+_StoredRow = npt.NDArray[Any]
 
 
-def repair(
-    path: PathLike, source: PathLike | tuple[PathLike, PathLike] | Source, *, progress: bool = True
-) -> npt.NDArray[np.int64]:
-    """Restore the damaged rows of a store from the source that it was made of.
+def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.NDArray[np.int64]:
+    """Restore the damaged rows of a store from the source that it was converted from.
 
-    The store is made anew beside itself, byte for byte as it was before it was
-    damaged, and takes the old one's place when it is whole.
+    The store is written again beside itself, byte for byte as it was before it was
+    damaged, and replaces the old one when it is complete. (Compressed chunks may be
+    in another order in the file.) An interrupted conversion into the same path is
+    discarded.
 
     Parameters
     ----------
     path : path-like
-        A store whose manifest and small arrays are sound: one that opens.
+        A store whose manifest and small arrays are intact: one that opens.
     source : path-like, pair of path-like, or Source
         What the store was converted from.
     progress : bool
@@ -40,100 +42,84 @@ def repair(
     Returns
     -------
     ndarray of int64
-        The rows that were restored; empty for a sound store, which is left alone.
+        The rows that were restored; empty for an undamaged store, which is not touched.
 
     Raises
     ------
     RepairError
-        If the source's spectra are not those that the store was made of.
+        If the source's spectra are not those that the store was converted from.
     StoreFormatError
         If the store cannot be opened.
+    OptionError
+        If the store is, contains or is inside the source.
     """
-    with open_store(path, verify="open") as store:
+    destination = resolved(path)
+    check_apart(destination, named_paths(source))
+    with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
         if len(damaged):
-            opened = _spectra_of(source, store)
-            restored = {int(row): _restored(store, opened, int(row)) for row in damaged}
-            _make_anew(store, restored, progress)
+            opened = _open_spectra(source, store)
+            check_apart(destination, map(resolved, opened.files))
+            restored = {int(row): _restored_row(store, opened, int(row)) for row in damaged}
+            _write_again(store, restored, progress)
     return damaged
 
 
-def _spectra_of(source: PathLike | tuple[PathLike, PathLike] | Source, store: Store) -> Source:
+def _open_spectra(source: AnySource, store: Store) -> Source:
     try:
         return open_source(source, on_bad="skip")
-    except LabelError:  # columns without names, which the store's may fit
+    except LabelError:  # columns without names, which may have those of the store
         return open_source(source, list(store.labels), on_bad="skip")
 
 
-def _restored(store: Store, source: Source, row: int) -> npt.NDArray[Any]:
+def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
     """Return a row as it was stored, from the source."""
-    place = int(store.source_row[row])
-    star = int(store.ids[row])
-    expected = f"{store.path}: row {row} (star {star}) was made of row {place} of its source, and "
-    if place >= len(source) or source.n_pixels != store.n_pixels or source.ids[place] != star:
-        msg = expected + f"{source.name} has no such spectrum there; give the store's own source"
+    source_row, star = int(store.source_row[row]), int(store.ids[row])
+    origin = (
+        f"{store.path}: row {row} (star {star}) was converted from row {source_row} of its "
+        f"source, and "
+    )
+    is_there = source_row < len(source) and source.n_pixels == store.n_pixels
+    if not is_there or source.ids[source_row] != star:
+        msg = origin + f"{source.name} has no such spectrum there; give the store's own source"
         raise RepairError(msg)
-    flux = next(iter(source.iter_blocks(1, place)))[:1]
+    flux = next(iter(source.iter_blocks(1, source_row)))[:1]
     stored = store.flux.encoding.encode(flux)
     digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
     if digest[0] != store.digests[row]:
-        msg = expected + (
-            f"the spectrum in {source.name} is another one by its digest; give the source that "
-            f"the store was made of, or convert again"
+        msg = origin + (
+            f"the spectrum in {source.name} has another digest; give the source that the store "
+            f"was converted from, or convert again"
         )
         raise RepairError(msg)
-    row_of_source: npt.NDArray[Any] = stored[0]
-    return row_of_source
+    stored_row: _StoredRow = stored[0]
+    return stored_row
 
 
-def _make_anew(store: Store, restored: dict[int, npt.NDArray[Any]], progress: bool) -> None:
-    manifest = store.manifest
-    shape = (len(store), store.n_pixels, len(manifest.labels), manifest.dtype)
-    with publish_on_success(store.path, overwrite=True) as path, explain_disk_full(path):
-        writer: FluxWriter
-        if store.format == "npy":
-            places = npy.create_files(path, *shape)
-        else:
-            layout = hdf5.layout_of_store(store.path)
-            places = hdf5.create_files(path, *shape, **layout)
-        if "flux" in places:
-            writer = OffsetFluxWriter(places["flux"])
-        else:
-            writer = hdf5.CompressedFluxWriter(
-                path, layout["chunk_rows"], store.n_pixels, manifest.dtype
-            )
-        try:
-            for first_row, stored in _rows_of(store, restored, progress):
-                writer.write(first_row, stored)
-        finally:
-            writer.close()
-        for name, array in store.arrays.items():
-            write_array(places[name], array)
-        text = store.manifest.to_json()
-        if store.format == "npy":
-            npy.write_manifest(path, text)
-        else:
-            hdf5.write_manifest(path, text, places)
+def _write_again(store: Store, restored: Mapping[int, _StoredRow], progress: bool) -> None:
+    store_format = format_of(store.path)
+    manifest = store_format.read_manifest(store.path).strip()
+    spec, manifest_bytes = store_format.layout_of(store.path, store.manifest.spec)
+    with staging(store.path, overwrite=True) as area, explain_disk_full(area.store):
+        area.clear()
+        with StoreWriter(area.store, store_format, spec, manifest_bytes) as writer:
+            for first_row, stored in _blocks(store, restored, progress):
+                writer.flux.write(first_row, stored)
+            writer.finish(store.arrays, manifest)
 
 
-def _rows_of(
-    store: Store, restored: dict[int, npt.NDArray[Any]], progress: bool
+def _blocks(
+    store: Store, restored: Mapping[int, _StoredRow], progress: bool
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Yield first row and rows of each block as they are stored, the damaged ones restored."""
-    block_rows = max(_BLOCK_BYTES // (store.n_pixels * store.flux.dtype.itemsize), 1)
-    with tqdm(
-        total=len(store),
-        desc="repairing",
-        unit=" stars",
-        delay=1,
-        disable=None if progress else True,
-    ) as bar:
+    """Yield first row and stored rows of each block, with the damaged rows restored."""
+    block_rows = max(BLOCK_BYTES // (store.n_pixels * store.flux.dtype.itemsize), 1)
+    with progress_bar(len(store), "repairing", enabled=progress) as bar:
         for start in range(0, len(store), block_rows):
             rows = np.arange(start, min(start + block_rows, len(store)))
-            sound = np.array([row not in restored for row in rows.tolist()])
+            is_intact = np.array([row not in restored for row in rows.tolist()])
             stored = np.empty((len(rows), store.n_pixels), dtype=store.flux.dtype)
-            stored[sound] = store.flux.read_stored(rows[sound])
-            for number in np.flatnonzero(~sound):
-                stored[number] = restored[int(rows[number])]
+            stored[is_intact] = store.flux.read_stored(rows[is_intact])
+            for index in np.flatnonzero(~is_intact):
+                stored[index] = restored[int(rows[index])]
             yield start, stored
             bar.update(len(rows))

@@ -1,92 +1,172 @@
-"""Where a store is made before it is published: a folder that a later run goes on with."""
+"""The staging area: where a store is written before it is published, kept for a later run."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.sources.base import Source
+from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish
 from galahstream.system.lock import locked
+
+ForeignContent = Callable[[Path], str | None]
+"""Returns what of a destination must not be replaced; None if all of it may be."""
 
 
 @dataclass(frozen=True)
 class StagingArea:
-    """A hidden folder beside a destination, held by one process.
-
-    Attributes
-    ----------
-    store : Path
-        Where the store is made.
-    journal : Path
-        Where is noted what of it is done.
-    """
+    """A hidden folder beside a destination, held by one process."""
 
     folder: Path
 
     @property
     def store(self) -> Path:
-        """Where the store is made."""
+        """Where the store is written."""
         return self.folder / "store"
 
     @property
     def journal(self) -> Path:
-        """Where is noted what of it is done."""
+        """The log of what has been written."""
         return self.folder / "journal"
 
     @property
     def replaced(self) -> Path:
-        """Where the old store lies while the new one takes its place."""
+        """Where the old store is kept while the new one takes its place."""
         return self.folder / "replaced"
 
     def clear(self) -> None:
-        """Remove all that was made."""
+        """Remove everything but the lock."""
         for path in self.folder.iterdir():
             if path.name != "lock":
                 _remove(path)
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without links, which stays valid when the working folder changes."""
+    return Path(os.path.realpath(path))
+
+
+def foreign_to_store(path: Path) -> str | None:
+    """Return what is at a path besides a galahstream store; None if it is only a store."""
+    return format_of(path).foreign_content(path)
+
+
 @contextmanager
 def staging(
-    destination: Path, *, overwrite: bool = False, take_over: bool = False
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    take_over: bool = False,
+    foreign_content: ForeignContent = foreign_to_store,
 ) -> Iterator[StagingArea]:
-    """Hold the staging of a destination; publish its store when the block ends well.
+    """Hold the staging area of a destination; publish its store if the block succeeds.
 
-    An error leaves what was made for a later run, unless there is no journal.
+    After an error, files are kept for a later run if there is a journal, else removed.
+
+    Parameters
+    ----------
+    destination : Path
+        The final name, from :func:`resolved`.
+    overwrite : bool
+        Replace what is there; it stays until the new store is complete.
+    take_over : bool
+        Take over the lock of another host.
+    foreign_content : callable
+        Says what of an existing destination must not be replaced.
 
     Raises
     ------
     LockedError
-        If another process makes this store.
-    DestinationExistsError, SourceMissingError
-        As :func:`galahstream.system.atomic.check_destination` says.
+        If another process writes this store.
+    DestinationExistsError
+        If the destination exists and may not be replaced.
+    SourceMissingError
+        If the folder of the destination does not exist.
     """
-    parent = destination.absolute().parent
-    if not parent.is_dir():
+    if not destination.parent.is_dir():
         check_destination(destination, overwrite=overwrite)
-    folder = parent / f".{destination.name}.partial"
-    made = StagingArea(folder)
-    with locked(folder / "lock", str(destination), take_over=take_over):
+    area = StagingArea(destination.parent / f".{destination.name}.partial")
+    with locked(area.folder / "lock", str(destination), take_over=take_over):
         try:
-            _tidy(made, destination)
+            _restore_order(area, destination)
             check_destination(destination, overwrite=overwrite)
-            yield made
-            publish(made.store, destination, overwrite=overwrite, aside=made.replaced)
-            made.journal.unlink(missing_ok=True)
+            _check_replaceable(destination, foreign_content)
+            yield area
+            _check_replaceable(destination, foreign_content)
+            publish(area.store, destination, overwrite=overwrite, aside=area.replaced)
+            area.journal.unlink(missing_ok=True)
         finally:
-            if not made.journal.exists():
-                shutil.rmtree(folder, ignore_errors=True)
+            if not area.journal.exists():
+                shutil.rmtree(area.folder, ignore_errors=True)
 
 
-def _tidy(made: StagingArea, destination: Path) -> None:
-    """Put right what a run left behind that was killed between two steps."""
-    if made.replaced.exists():
-        if destination.exists():
-            _remove(made.replaced)
+def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
+    """Raise `OptionError` if writing a destination would touch its source.
+
+    Parameters
+    ----------
+    destination : Path
+        The final name, from :func:`resolved`.
+    source_paths : iterable of Path
+        Files and folders that are read, from :func:`resolved`.
+    """
+    for path in source_paths:
+        if destination == path or (
+            destination.exists() and path.exists() and destination.samefile(path)
+        ):
+            relation = "is"
+        elif destination in path.parents:
+            relation = "contains"
+        elif path in destination.parents:
+            relation = "is inside"
         else:
-            made.replaced.rename(destination)
-    if not (made.store.exists() and made.journal.exists()):
-        made.clear()
+            continue
+        msg = f"{destination} {relation} the source {path}; choose a destination outside of it"
+        raise OptionError(msg)
+
+
+def named_paths(source: object) -> Iterator[Path]:
+    """Yield the paths that a user gave as a source, and where links in a folder lead to."""
+    if isinstance(source, Source):
+        yield from map(resolved, source.files)
+        return
+    paths: Sequence[str | os.PathLike[str]] = ()
+    if isinstance(source, str | os.PathLike):
+        paths = (source,)
+    elif isinstance(source, tuple | list):
+        paths = source
+    for path in paths:
+        yield resolved(path)
+        if Path(path).is_dir():
+            with os.scandir(path) as files:
+                yield from [resolved(file.path) for file in files if file.is_symlink()]
+
+
+def _check_replaceable(destination: Path, foreign_content: ForeignContent) -> None:
+    if not os.path.lexists(destination):
+        return
+    foreign = foreign_content(destination)
+    if foreign is not None:
+        msg = (
+            f"{destination} cannot be replaced: {foreign}; choose another name, or remove it "
+            f"yourself"
+        )
+        raise DestinationExistsError(msg)
+
+
+def _restore_order(area: StagingArea, destination: Path) -> None:
+    """Clean up after a run that was killed between two steps."""
+    if area.replaced.exists():
+        if destination.exists():
+            _remove(area.replaced)
+        else:
+            area.replaced.rename(destination)
+    if not (area.store.exists() and area.journal.exists()):
+        area.clear()
 
 
 def _remove(path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from galahstream.errors import LabelError
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
-from galahstream.store import Store, open_store
+from galahstream.store import SpectraStore, open_store
 from galahstream.stream.dataset import SpectraDataset, Split
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
@@ -42,7 +42,7 @@ class Loaders(NamedTuple):
             loader.close()
 
 
-def open_datasets(store: Store | str | os.PathLike[str], options: TrainOptions) -> Datasets:
+def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOptions) -> Datasets:
     """Return the datasets of a store's splits.
 
     Raises

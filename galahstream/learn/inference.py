@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from galahstream.learn.models.base import SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
 from galahstream.learn.trained_model import TrainedModel
-from galahstream.store import Store, open_store
+from galahstream.store import SpectraStore, open_store
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
@@ -57,10 +58,14 @@ class Predictions:
             atomic_write(Path(path)) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.writer(file)
-            writer.writerow(["id", *self.names])
-            for star, labels in zip(self.ids, self.labels, strict=True):
-                writer.writerow([int(star), *(f"{value:.6g}" for value in labels)])
+            self.write_rows(file)
+
+    def write_rows(self, file: TextIO) -> None:
+        """Write the table of :meth:`write_csv` to an open text file."""
+        writer = csv.writer(file)
+        writer.writerow(["id", *self.names])
+        for star, labels in zip(self.ids, self.labels, strict=True):
+            writer.writerow([int(star), *(f"{value:.6g}" for value in labels)])
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Evaluation:
 
 def evaluate(
     model: TrainedModel,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split = "test",
     *,
     missing: Missing = "raise",
@@ -111,7 +116,7 @@ def evaluate(
     Parameters
     ----------
     model : TrainedModel
-    store : Store or path-like
+    store : SpectraStore or path-like
         A store with the labels of the model.
     split : {"train", "val", "test", "all"}
     missing : {"raise", "drop"}
@@ -152,7 +157,7 @@ def evaluate(
 
 def predict(
     model: TrainedModel,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split = "all",
     *,
     batch_size: int = 32,
@@ -164,7 +169,7 @@ def predict(
     Parameters
     ----------
     model : TrainedModel
-    store : Store or path-like
+    store : SpectraStore or path-like
     split : {"train", "val", "test", "all"}
     batch_size, num_workers : int
         Those of :class:`~galahstream.SpectraLoader`.
@@ -236,7 +241,7 @@ def _check_model(model: object) -> TrainedModel:
 
 def _open_dataset(
     recipe: Recipe,
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     split: Split,
     labels: tuple[str, ...] | None,
     missing: Missing = "raise",

@@ -21,7 +21,7 @@ from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
 from galahstream.plots import figures
-from galahstream.store import Store
+from galahstream.store import SpectraStore
 from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
 from galahstream.stream.sampling import shuffle_quality
@@ -32,7 +32,7 @@ Log = Callable[[str], None]
 
 
 def train(
-    store: Store | str | os.PathLike[str],
+    store: SpectraStore | str | os.PathLike[str],
     out: str | os.PathLike[str] = "runs/first",
     *,
     epochs: int = 10,
@@ -53,7 +53,7 @@ def train(
 
     Parameters
     ----------
-    store : Store or path-like
+    store : SpectraStore or path-like
         A store with labels.
     out : path-like
         Folder of the run: TensorBoard events, `checkpoint.pt`, `history.csv`,
@@ -181,12 +181,12 @@ class _Run:
         )
         write_history(result.history, self.folder.history)
         save_model(result.model, self.folder.model)
+        for observer in self.trainer.observers:
+            observer.finished(result, pairs)
         # Written last: it says that the run is finished.
         with atomic_write(self.folder.metrics) as path:
             text = json.dumps(result.as_dict(), indent=1, allow_nan=False)
             path.write_text(text + "\n", encoding="utf-8")
-        for observer in self.trainer.observers:
-            observer.finished(result, pairs)
         return result
 
     def _resume(self, checkpoint: Checkpoint) -> None:

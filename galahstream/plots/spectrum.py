@@ -111,8 +111,10 @@ def equal_panels(n_pixels: int) -> list[Panel]:
 def _draw_flux(ax: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32]) -> None:
     finite = flux[np.isfinite(flux)]
     ax.set_ylabel("flux / continuum")
-    margin = 0.0 if len(x) > 1 else 0.5
+    # Half a pixel, so that the marks of the first and the last one are complete.
+    margin = float(x[1] - x[0]) / 2 if len(x) > 1 else 0.5
     ax.set_xlim(x[0] - margin, x[-1] + margin)
+    ax.ticklabel_format(axis="x", useOffset=False)
     if len(finite) == 0:
         ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", color="0.4")
         return

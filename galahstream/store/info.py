@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from galahstream.store.manifest import FluxCode, LabelColumn, PixelCounts
+from galahstream.store.manifest import LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
@@ -24,7 +24,7 @@ class StoreInfo:
         Shape of the flux.
     dtype : str
         ``"float32"`` or ``"uint16"``, as stored.
-    quantization : FluxCode or None
+    quantization : Quantization or None
         How 16-bit values become flux, and the number of clipped pixels.
     row_order : str
         ``"split"``, or ``"source"`` for a store made in place.
@@ -56,7 +56,7 @@ class StoreInfo:
     stars: int
     pixels: int
     dtype: str
-    quantization: FluxCode | None
+    quantization: Quantization | None
     row_order: str
     access: Access
     access_reason: str
@@ -76,15 +76,7 @@ class StoreInfo:
         return {
             **vars(self),
             "path": str(self.path),
-            "quantization": None
-            if quantization is None
-            else {
-                "bscale": quantization.scale,
-                "bzero": quantization.zero,
-                "no_value": quantization.no_value,
-                "clipped": quantization.clipped,
-                "largest_error": quantization.largest_error,
-            },
+            "quantization": None if quantization is None else asdict(quantization),
             "wavelength_range": None
             if self.wavelength_range is None
             else list(self.wavelength_range),

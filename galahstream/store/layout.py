@@ -1,26 +1,80 @@
-"""Where the arrays of a store lie in its files, and the writer that fills them.
+"""Arrays of a store: their shapes and types, their byte offsets in files, and the flux writers.
 
-Both formats are laid out first, as files of their final size, and filled
-afterwards with ``pwrite``: the bytes do not depend on the order of writing.
+Uncompressed stores are created as files of their final size and then filled with
+``pwrite``: the bytes do not depend on the order of writing.
 """
 
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.system.disk import write_at
 
+FormatName: TypeAlias = Literal["npy", "hdf5"]
+Dtype: TypeAlias = Literal["float32", "uint16"]
+Compression: TypeAlias = Literal["gzip", "lzf"]
+
 FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2")}
+
+MANIFEST_LIMIT = 64 * 1024 * 1024
+"""Largest size of a manifest in bytes."""
+
+
+class ArraySpec(NamedTuple):
+    """Shape and type of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the array in bytes."""
+        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    """Size, flux type and HDF5 chunking of a store: all that decides about its files.
+
+    `chunk_rows` and `compression` are for HDF5 only.
+    """
+
+    n_stars: int
+    n_pixels: int
+    n_labels: int
+    dtype: str
+    chunk_rows: int = 1
+    compression: str | None = None
+
+    @property
+    def flux(self) -> ArraySpec:
+        """Shape and type of the stored flux."""
+        return ArraySpec((self.n_stars, self.n_pixels), FLUX_DTYPES[self.dtype])
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Return shape and type of every array but the flux, by name."""
+        return {
+            "labels": ArraySpec((self.n_stars, self.n_labels), np.dtype("<f8")),
+            "wavelength": ArraySpec((self.n_pixels,), np.dtype("<f8")),
+            "ids": ArraySpec((self.n_stars,), np.dtype("<i8")),
+            "source_row": ArraySpec((self.n_stars,), np.dtype("<i8")),
+            "split": ArraySpec((self.n_stars,), np.dtype("u1")),
+            "digests": ArraySpec((self.n_stars,), np.dtype("<u8")),
+        }
+
+
+ARRAY_NAMES = tuple(StoreSpec(0, 0, 0, "float32").arrays())
+"""Names of all arrays of a store but the flux."""
 
 
 @dataclass(frozen=True)
 class ArrayLocation:
-    """An array in C order at a byte offset of a file; `row_stride` bytes from row to row."""
+    """A C-ordered array at a byte offset of a file."""
 
     path: Path
     offset: int
@@ -34,13 +88,13 @@ class ArrayLocation:
 
     @property
     def stop(self) -> int:
-        """First byte behind the array."""
+        """Offset of the first byte after the array."""
         return self.offset + self.row_stride * self.shape[0]
 
 
 @dataclass(frozen=True)
 class RowIndex:
-    """Rows of flux that lie whole in a file: in one run, or in chunks of several rows each.
+    """Byte offsets of the rows of flux in a file, in chunks of several complete rows each.
 
     `chunk_offsets` holds the first byte of each chunk of `chunk_rows` rows, int64.
     """
@@ -52,77 +106,78 @@ class RowIndex:
     chunk_offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, place: ArrayLocation) -> "RowIndex":
-        """Return the rows of an array that lies in one run."""
-        n_rows, n_pixels = place.shape
-        return cls(place.path, place.dtype, n_pixels, max(n_rows, 1), np.array([place.offset]))
+    def of(cls, location: ArrayLocation) -> "RowIndex":
+        """Return the index of a contiguous array."""
+        n_rows, n_pixels = location.shape
+        offsets = np.array([location.offset])
+        return cls(location.path, location.dtype, n_pixels, max(n_rows, 1), offsets)
 
     @cached_property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Bytes per row."""
         return self.dtype.itemsize * self.n_pixels
 
     def in_items(self, first: int) -> "RowIndex":
-        """Return the same places counted in items from byte `first`, instead of in bytes."""
+        """Return the same index in items counted from byte `first`, instead of in bytes."""
         chunks = (self.chunk_offsets - first) // self.dtype.itemsize
         byte = np.dtype(np.uint8)
         return RowIndex(self.path, byte, self.n_pixels, self.chunk_rows, chunks)
 
     @property
     def stop(self) -> int:
-        """First byte behind the last chunk."""
+        """Offset of the first byte after the last chunk."""
         return int(self.chunk_offsets.max()) + self.chunk_rows * self.row_bytes
 
     @cached_property
-    def _one_run(self) -> int | None:
-        """The first byte, where the chunks follow one another without gaps."""
+    def _contiguous_offset(self) -> int | None:
+        """Offset of the first byte if the chunks follow one another without gaps, else None."""
         size = self.chunk_rows * self.row_bytes
         return int(self.chunk_offsets[0]) if (np.diff(self.chunk_offsets) == size).all() else None
 
     def offsets(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the first byte of each of the rows."""
-        if self._one_run is not None:
-            return np.asarray(rows * self.row_bytes + self._one_run)
+        """Return the offset of the first byte of each of the rows."""
+        if self._contiguous_offset is not None:
+            return np.asarray(rows * self.row_bytes + self._contiguous_offset)
         chunk, inside = np.divmod(rows, self.chunk_rows)
         return np.asarray(self.chunk_offsets[chunk] + inside * self.row_bytes)
 
 
-def array_specs(
-    n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
-) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Return shape and dtype of every array of a store, the flux last."""
-    return {
-        "labels": ((n_stars, n_labels), np.dtype("<f8")),
-        "wavelength": ((n_pixels,), np.dtype("<f8")),
-        "ids": ((n_stars,), np.dtype("<i8")),
-        "source_row": ((n_stars,), np.dtype("<i8")),
-        "split": ((n_stars,), np.dtype("u1")),
-        "digests": ((n_stars,), np.dtype("<u8")),
-        "flux": ((n_stars, n_pixels), FLUX_DTYPES[flux_dtype]),
-    }
-
-
 class FluxWriter(Protocol):
-    """Takes consecutive rows of flux at any stored row, from any thread."""
+    """Writes consecutive rows of stored flux at any row.
+
+    Attributes
+    ----------
+    location : ArrayLocation or None
+        Where the rows are in a file, so that an interrupted run can verify and
+        resume them; None if they have no fixed byte offset, or are not written.
+    is_parallel : bool
+        Whether several threads may write at the same time, in any order. If not,
+        rows must be written in the order of the source.
+    """
+
+    location: ArrayLocation | None
+    is_parallel: bool
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
-        """Write rows from `first_row` on; C-ordered, little-endian, as they are stored, (n, L)."""
+        """Write rows from `first_row` on: encoded, C-ordered, little-endian, shape (n, L)."""
 
     def close(self) -> None:
         """Finish writing."""
 
 
 class OffsetFluxWriter:
-    """Writes rows with ``pwrite`` at the place that a laid-out file has for them."""
+    """Writes rows with ``pwrite`` at their offset in a file of its final size."""
 
-    def __init__(self, place: ArrayLocation) -> None:
-        self._place = place
-        self._descriptor = os.open(place.path, os.O_WRONLY)
+    is_parallel = True
+
+    def __init__(self, location: ArrayLocation) -> None:
+        self.location: ArrayLocation | None = location
+        self._offset, self._row_stride = location.offset, location.row_stride
+        self._descriptor = os.open(location.path, os.O_WRONLY)
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
-        offset = self._place.offset + first_row * self._place.row_stride
-        write_at(self._descriptor, flux, offset)
+        write_at(self._descriptor, flux, self._offset + first_row * self._row_stride)
 
     def close(self) -> None:
         """Close the file."""
@@ -130,29 +185,32 @@ class OffsetFluxWriter:
 
 
 class NullFluxWriter:
-    """Stands for a writer where the rows are in the store's file already."""
+    """Writes nothing: the store's flux file is the source's own file."""
+
+    location: ArrayLocation | None = None
+    is_parallel = True
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
-        """Do nothing: these rows were read from the very file."""
+        """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-def map_array(place: ArrayLocation) -> npt.NDArray[Any]:
+def map_array(location: ArrayLocation) -> npt.NDArray[Any]:
     """Return an array of a store as a read-only mapping."""
-    if 0 in place.shape:
-        return np.empty(place.shape, dtype=place.dtype)
-    return np.memmap(place.path, place.dtype, "r", place.offset, place.shape)
+    if 0 in location.shape:
+        return np.empty(location.shape, dtype=location.dtype)
+    return np.memmap(location.path, location.dtype, "r", location.offset, location.shape)
 
 
-def write_array(place: ArrayLocation, array: npt.NDArray[np.generic]) -> None:
-    """Write a whole array at its place."""
-    if array.shape != place.shape:
-        msg = f"array of shape {array.shape} for a place of shape {place.shape}"
+def write_array(location: ArrayLocation, array: npt.NDArray[np.generic]) -> None:
+    """Write a complete array at its location."""
+    if array.shape != location.shape:
+        msg = f"array of shape {array.shape} for a location of shape {location.shape}"
         raise AssertionError(msg)
-    descriptor = os.open(place.path, os.O_WRONLY)
+    descriptor = os.open(location.path, os.O_WRONLY)
     try:
-        write_at(descriptor, np.ascontiguousarray(array, dtype=place.dtype), place.offset)
+        write_at(descriptor, np.ascontiguousarray(array, dtype=location.dtype), location.offset)
     finally:
         os.close(descriptor)

@@ -1,25 +1,32 @@
-"""The manifest: what a store holds, in JSON, with a digest of each array and of itself."""
+"""The manifest of a store: its contents in JSON, with a digest of each array and of itself."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store.layout import FLUX_DTYPES, array_specs
+from galahstream.store.layout import ARRAY_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.system.digest import text_digest
+from galahstream.validation import FieldError, checked, optional, record
 
 FORMAT_VERSION = 1
-# What the first stores of this version call some fields.
-_EARLIER_NAMES = {"odd_pixels": "pixel_counts", "left_out": "skipped"}
-# Fields that the first stores of this version did not have.
-_OPTIONAL_FIELDS = ("code", "row_order")
-MANIFEST_LIMIT = 64 * 1024 * 1024
+_KIND = "galahstream store"
+# Names of fields in the first stores of this version.
+_EARLIER_NAMES = {"odd_pixels": "pixel_counts", "left_out": "skipped", "code": "quantization"}
+_EARLIER_QUANTIZATION_NAMES = {"scale": "bscale", "zero": "bzero"}
 _MAX_NAME_LENGTH = 256
+_MAX_REASON_LENGTH = 4096
 _MAX_LABELS = 4096
+_MAX_COUNT = 2**63 - 1
+_DIGEST_LENGTH = 16
+
+_name = partial(validation.text, max_length=_MAX_NAME_LENGTH)
+_statistic = optional(validation.number)
+_triple = partial(validation.sequence, minimum=3, maximum=3)
 
 
 @dataclass(frozen=True)
@@ -29,25 +36,25 @@ class LabelColumn:
     `train_mean` and `train_std` are over training rows, `mean` and `std` over all.
     """
 
-    name: str
-    unit: str
-    missing: int
-    minimum: float | None
-    maximum: float | None
-    mean: float | None
-    std: float | None
-    train_mean: float | None
-    train_std: float | None
+    name: str = checked(_name)
+    unit: str = checked(_name)
+    missing: int = checked(validation.integer)
+    minimum: float | None = checked(_statistic)
+    maximum: float | None = checked(_statistic)
+    mean: float | None = checked(_statistic)
+    std: float | None = checked(_statistic)
+    train_mean: float | None = checked(_statistic)
+    train_std: float | None = checked(_statistic)
 
 
 @dataclass(frozen=True)
 class PixelCounts:
     """Counts of pixels that are legal in a store and need care when read."""
 
-    nan: int = 0
-    infinite: int = 0
-    negative: int = 0
-    zero: int = 0
+    nan: int = checked(validation.integer, default=0)
+    infinite: int = checked(validation.integer, default=0)
+    negative: int = checked(validation.integer, default=0)
+    zero: int = checked(validation.integer, default=0)
 
     def __add__(self, other: "PixelCounts") -> "PixelCounts":
         return PixelCounts(
@@ -59,68 +66,170 @@ class PixelCounts:
 
 
 @dataclass(frozen=True)
-class FluxCode:
-    """The 16-bit code of a store's flux: zero + scale x code, and how many pixels it clipped.
+class Quantization:
+    """16-bit storage of flux = bzero + bscale x stored, and the number of pixels it clipped.
 
     The error of a pixel inside the range is at most `largest_error`.
     """
 
-    scale: float
-    zero: float
-    no_value: int
-    clipped: int
-    largest_error: float
+    bscale: float = checked(partial(validation.number, above=0))
+    bzero: float = checked(validation.number)
+    no_value: int = checked(partial(validation.integer, minimum=NO_VALUE, maximum=NO_VALUE))
+    clipped: int = checked(validation.integer)
+    largest_error: float = checked(partial(validation.number, above=0))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the spectra come from; None for what the source does not say."""
+
+    survey: str | None = checked(optional(_name), default=None)
+    release: str | None = checked(optional(_name), default=None)
+    reader: str | None = checked(optional(_name), default=None)
+    resampling: str | None = checked(optional(_name), default=None)
+
+
+def _skipped_star(value: Any) -> tuple[int, str]:
+    star, reason = validation.sequence(value, lambda item: item, minimum=2, maximum=2)
+    return (
+        validation.integer(star, minimum=-(2**63)),
+        validation.text(reason, _MAX_REASON_LENGTH),
+    )
+
+
+def _array_digests(value: Any) -> dict[str, str]:
+    digests = validation.mapping(value, *ARRAY_NAMES)
+    for digest in digests.values():
+        if len(validation.text(digest)) != _DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
+            shown = validation.shown(digest)
+            msg = f"found {shown}, expected {_DIGEST_LENGTH} hexadecimal digits"
+            raise ValueError(msg)
+    return digests
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a store says of itself; nothing in it differs between two equal runs."""
+    """All that a store says of itself; nothing in it differs between two equal runs.
 
-    n_stars: int
-    n_pixels: int
-    dtype: str
-    wavelength: str  # "nominal", "given" or "unknown"
-    labels: tuple[LabelColumn, ...]
-    split: tuple[float, float, float]
-    split_sizes: tuple[int, int, int]
-    split_seed: int
-    groups: str | None
-    pixel_counts: PixelCounts
-    skipped: tuple[tuple[int, str], ...]  # (star id, reason)
-    digests: dict[str, str]
-    code: FluxCode | None = None  # for uint16
-    row_order: str = "split"  # or "source", for flux that was left where it is
-    flux_unit: str = "relative to the continuum"
-    wavelength_unit: str = "Angstrom"
-    version: int = FORMAT_VERSION
-    kind: str = "galahstream store"
+    Attributes
+    ----------
+    wavelength : str
+        ``"nominal"``, ``"given"`` or ``"unknown"``.
+    skipped : tuple of (int, str)
+        Star id and reason of each star that was not converted.
+    digests : mapping
+        Digest of each array but the flux.
+    quantization : Quantization or None
+        For ``"uint16"``.
+    row_order : str
+        ``"split"``, or ``"source"`` for flux that was not copied.
+    chunk_rows, compression
+        Rows per HDF5 chunk and filter of the flux, as converted.
+    """
+
+    n_stars: int = checked(partial(validation.integer, minimum=1, maximum=2**40))
+    n_pixels: int = checked(partial(validation.integer, minimum=1, maximum=2**31))
+    dtype: str = checked(partial(validation.one_of, allowed=tuple(FLUX_DTYPES)))
+    wavelength: str = checked(partial(validation.one_of, allowed=("nominal", "given", "unknown")))
+    labels: tuple[LabelColumn, ...] = checked(
+        partial(validation.sequence, check=record(LabelColumn), maximum=_MAX_LABELS)
+    )
+    split: tuple[float, float, float] = checked(partial(_triple, check=validation.number))
+    split_sizes: tuple[int, int, int] = checked(partial(_triple, check=validation.integer))
+    split_seed: int = checked(partial(validation.integer, maximum=validation.MAX_SEED))
+    groups: str | None = checked(optional(_name))
+    pixel_counts: PixelCounts = checked(record(PixelCounts))
+    skipped: tuple[tuple[int, str], ...] = checked(
+        partial(validation.sequence, check=_skipped_star, maximum=2**31)
+    )
+    digests: Mapping[str, str] = checked(_array_digests)
+    quantization: Quantization | None = checked(optional(record(Quantization)), default=None)
+    row_order: str = checked(
+        partial(validation.one_of, allowed=("split", "source")), default="split"
+    )
+    chunk_rows: int = checked(partial(validation.integer, minimum=1), default=1)
+    compression: str | None = checked(
+        optional(partial(validation.one_of, allowed=("gzip", "lzf"))), default=None
+    )
+    provenance: Provenance = checked(record(Provenance), default=Provenance())
+    flux_unit: str = checked(validation.text, default="relative to the continuum")
+    wavelength_unit: str = checked(validation.text, default="Angstrom")
+    version: int = checked(validation.integer, default=FORMAT_VERSION)
+    kind: str = checked(partial(validation.one_of, allowed=(_KIND,)), default=_KIND)
+
+    def __post_init__(self) -> None:
+        if len({column.name for column in self.labels}) != len(self.labels):
+            raise FieldError("labels", "two labels have one name")
+        if (self.quantization is None) != (self.dtype == "float32"):
+            raise FieldError("quantization", f"it does not fit flux of {self.dtype}")
+        if sum(self.split_sizes) != self.n_stars:
+            raise FieldError("split_sizes", f"they do not add up to {self.n_stars} stars")
+
+    @property
+    def spec(self) -> StoreSpec:
+        """Size, flux type and chunking of the store."""
+        return StoreSpec(
+            self.n_stars,
+            self.n_pixels,
+            len(self.labels),
+            self.dtype,
+            self.chunk_rows,
+            self.compression,
+        )
+
+    @property
+    def largest(self) -> "Manifest":
+        """The manifest with every count and digest at its largest: no text of it is longer."""
+        return replace(
+            self,
+            pixel_counts=PixelCounts(_MAX_COUNT, _MAX_COUNT, _MAX_COUNT, _MAX_COUNT),
+            digests=dict.fromkeys(ARRAY_NAMES, "f" * _DIGEST_LENGTH),
+            quantization=self.quantization and replace(self.quantization, clipped=_MAX_COUNT),
+        )
 
     def to_json(self) -> str:
         """Return the manifest as JSON with its own digest in the last field."""
-        body = asdict(self)
-        return json.dumps({**body, "digest": text_digest(_canonical(body))}, indent=1)
+        return signed(asdict(self))
+
+    def check_readable(self) -> None:
+        """Apply the checks of :meth:`from_json` to a manifest that is to be written.
+
+        Raises
+        ------
+        FieldError
+            If a reader of this manifest would reject one of its fields.
+        """
+        text = self.to_json()
+        if len(text.encode()) > MANIFEST_LIMIT:
+            reason = (
+                f"the manifest has {len(text):,} bytes, and at most {MANIFEST_LIMIT:,} are read"
+            )
+            raise FieldError("skipped" if self.skipped else "labels", reason)
+        validation.from_mapping(Manifest, json.loads(text), ignore_unknown=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Manifest":
-        """Read a manifest, checking version, fields and digest.
+        """Read a manifest, checking its version, digest and fields.
+
+        Unknown fields are ignored: a later minor version may have added them.
 
         Raises
         ------
         StoreVersionError
             If the version is newer than this library reads.
         StoreFormatError
-            If the text is no manifest or was changed.
+            If the text is not a manifest or was changed.
         """
         try:
-            body = json.loads(text, parse_constant=_no_number)
+            body = json.loads(text, parse_constant=_reject_constant)
             version = body["version"]
-            digest = body.pop("digest")
-            is_ours = body["kind"] == "galahstream store" and isinstance(version, int)
-            found = text_digest(_canonical(body))
+            stored_digest = body.pop("digest")
+            is_ours = body["kind"] == _KIND and isinstance(version, int)
+            digest = text_digest(_canonical(body))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            is_ours, version, digest, found = False, 0, "", ""
+            is_ours, version, stored_digest, digest = False, 0, "", ""
         if not is_ours:
-            msg = f"{name}: this is no manifest of a galahstream store; convert the source again"
+            msg = f"{name}: not the manifest of a galahstream store; convert the source again"
             raise StoreFormatError(msg)
         if version > FORMAT_VERSION:
             msg = (
@@ -128,124 +237,45 @@ class Manifest:
                 f"{FORMAT_VERSION}: install a newer galahstream"
             )
             raise StoreVersionError(msg)
-        if digest != found:
+        if stored_digest != digest:
             msg = f"{name}: the manifest does not match its own digest: it was damaged or edited"
             raise StoreFormatError(msg + "; convert the source again")
-        current = {_EARLIER_NAMES.get(field, field): value for field, value in body.items()}
-        return cls(**_typed(current, name))
+        try:
+            return validation.from_mapping(cls, _with_current_names(body), ignore_unknown=True)
+        except FieldError as error:
+            msg = (
+                f"{name}: invalid or missing manifest field {error.field!r}: {error.reason}; "
+                f"convert the source again"
+            )
+            raise StoreFormatError(msg) from error
 
 
 def encoding_of(manifest: Manifest) -> Encoding:
     """Return how the flux of a store is encoded."""
-    code = manifest.code
-    return Float32() if code is None else Quantized16(code.scale, code.zero)
+    stored = manifest.quantization
+    return Float32() if stored is None else Quantized16(stored.bscale, stored.bzero)
 
 
-def _canonical(body: dict[str, Any]) -> str:
+def signed(body: Mapping[str, Any]) -> str:
+    """Return the fields of a manifest as JSON, followed by their digest."""
+    return json.dumps({**body, "digest": text_digest(_canonical(body))}, indent=1)
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 
-def _no_number(name: str) -> float:
-    msg = f"{name} is no number of JSON"
+def _reject_constant(name: str) -> float:
+    msg = f"{name} is not a number in JSON"
     raise ValueError(msg)
 
 
-def _label(value: Any) -> LabelColumn:
-    found = validation.mapping(value, *(field.name for field in fields(LabelColumn)))
-    statistic = validation.optional(validation.number)
-    return LabelColumn(
-        name=validation.text(found["name"], _MAX_NAME_LENGTH),
-        unit=validation.text(found["unit"], _MAX_NAME_LENGTH),
-        missing=validation.integer(found["missing"]),
-        **{
-            name: statistic(found[name])
-            for name in ("minimum", "maximum", "mean", "std", "train_mean", "train_std")
-        },
-    )
-
-
-def _labels(value: Any) -> tuple[LabelColumn, ...]:
-    columns = validation.sequence(value, _label, maximum=_MAX_LABELS)
-    if len({column.name for column in columns}) != len(columns):
-        msg = "two labels have one name"
-        raise ValueError(msg)
-    return columns
-
-
-def _flux_code(value: Any) -> FluxCode:
-    found = validation.mapping(value, *(field.name for field in fields(FluxCode)))
-    return FluxCode(
-        scale=validation.number(found["scale"], above=0),
-        zero=validation.number(found["zero"]),
-        no_value=validation.integer(found["no_value"], NO_VALUE, NO_VALUE),
-        clipped=validation.integer(found["clipped"]),
-        largest_error=validation.number(found["largest_error"], above=0),
-    )
-
-
-def _pixel_counts(value: Any) -> PixelCounts:
-    names = [field.name for field in fields(PixelCounts)]
-    found = validation.mapping(value, *names)
-    return PixelCounts(**{name: validation.integer(found[name]) for name in names})
-
-
-def _skipped_star(value: Any) -> tuple[int, str]:
-    star, reason = validation.sequence(value, lambda item: item, minimum=2, maximum=2)
-    return validation.integer(star, minimum=-(2**63)), validation.text(reason, 4096)
-
-
-def _digests(value: Any) -> dict[str, str]:
-    names = [name for name in array_specs(0, 0, 0, "float32") if name != "flux"]
-    found = validation.mapping(value, *names)
-    for digest in found.values():
-        if len(validation.text(digest)) != 16 or set(digest) - set("0123456789abcdef"):
-            msg = f"found {digest[:60]!r}, expected 16 hexadecimal digits"
-            raise ValueError(msg)
-    return found
-
-
-# What each field may hold: the author of a file can compute its digest too.
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "n_stars": partial(validation.integer, minimum=1, maximum=2**40),
-    "n_pixels": partial(validation.integer, minimum=1, maximum=2**31),
-    "dtype": lambda value: validation.one_of(value, tuple(FLUX_DTYPES)),
-    "wavelength": lambda value: validation.one_of(value, ("nominal", "given", "unknown")),
-    "labels": _labels,
-    "split": partial(validation.sequence, check=validation.number, minimum=3, maximum=3),
-    "split_sizes": partial(validation.sequence, check=validation.integer, minimum=3, maximum=3),
-    "split_seed": validation.integer,
-    "groups": validation.optional(partial(validation.text, max_length=_MAX_NAME_LENGTH)),
-    "pixel_counts": _pixel_counts,
-    "skipped": partial(validation.sequence, check=_skipped_star, maximum=2**31),
-    "digests": _digests,
-    "code": validation.optional(_flux_code),
-    "row_order": lambda value: validation.one_of(value, ("split", "source")),
-    "flux_unit": validation.text,
-    "wavelength_unit": validation.text,
-    "version": validation.integer,
-    "kind": validation.text,
-}
-
-
-def _typed(body: dict[str, Any], name: str) -> dict[str, Any]:
-    typed = {}
-    for field, check in _CHECKS.items():
-        if field in _OPTIONAL_FIELDS and field not in body:
-            continue
-        try:
-            typed[field] = check(body[field])
-        except (KeyError, ValueError) as error:
-            why = "it is missing" if isinstance(error, KeyError) else error
-            raise _garbled(name, field, why) from error
-    if (typed.get("code") is None) != (typed["dtype"] == "float32"):
-        raise _garbled(name, "code", f"it does not go with flux of {typed['dtype']}")
-    if sum(typed["split_sizes"]) != typed["n_stars"]:
-        raise _garbled(name, "split_sizes", f"they do not add up to {typed['n_stars']} stars")
-    return typed
-
-
-def _garbled(name: str, field: str, why: object) -> StoreFormatError:
-    return StoreFormatError(
-        f"{name}: the manifest lacks or garbles the field {field!r}: {why}; convert the source "
-        f"again"
-    )
+def _with_current_names(body: Mapping[str, Any]) -> dict[str, Any]:
+    current = {_EARLIER_NAMES.get(name, name): value for name, value in body.items()}
+    quantization = current.get("quantization")
+    if isinstance(quantization, dict):
+        current["quantization"] = {
+            _EARLIER_QUANTIZATION_NAMES.get(name, name): value
+            for name, value in quantization.items()
+        }
+    return current

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from galahstream.errors import SourceMissingError, StoreFormatError
 from galahstream.store.flux import Flux, RowRecords, SharedVerification
-from galahstream.store.formats import hdf5, npy
+from galahstream.store.formats import format_of
 from galahstream.store.info import StoreInfo
-from galahstream.store.manifest import MANIFEST_LIMIT, Manifest, encoding_of
+from galahstream.store.manifest import Manifest, encoding_of
 from galahstream.store.opening import explain_open_errors
 from galahstream.store.readers import Reading, choose_reader
 from galahstream.store.verified_rows import VerifiedRows
@@ -101,16 +101,12 @@ class Store:
         self.path = path
         self.verification = verify
         self.reading = reading
-        self.format = "npy" if path.is_dir() else "hdf5"
-        engine: Any = npy if path.is_dir() else hdf5
-        text = engine.read_manifest(path, MANIFEST_LIMIT)
-        self.fingerprint = text_digest(text.strip())
-        self.manifest = Manifest.from_json(
-            text, f"{path}, manifest.json" if path.is_dir() else str(path)
-        )
-        shape = (self.manifest.n_stars, self.manifest.n_pixels, len(self.manifest.labels))
-        arrays: dict[str, npt.NDArray[Any]]
-        arrays, index = engine.open_arrays(path, *shape, self.manifest.dtype)
+        store_format = format_of(path)
+        self.format = store_format.name
+        text = store_format.read_manifest(path).strip()
+        self.fingerprint = text_digest(text)
+        self.manifest = Manifest.from_json(text, store_format.describe_manifest(path))
+        arrays, index = store_format.open_arrays(path, self.manifest.spec)
         _check_arrays(path, self.manifest, arrays)
         self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
         self.wavelength: npt.NDArray[np.float64] = arrays["wavelength"]
@@ -212,7 +208,7 @@ class Store:
             stars=manifest.n_stars,
             pixels=manifest.n_pixels,
             dtype=manifest.dtype,
-            quantization=manifest.code,
+            quantization=manifest.quantization,
             row_order=manifest.row_order,
             access=self.flux.access,
             access_reason=self.flux.access_reason,

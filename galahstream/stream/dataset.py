@@ -1,7 +1,7 @@
 """A lazy dataset: spectra of one split, read and transformed on demand."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -110,6 +110,9 @@ class SpectraDataset(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
         # Kernels and arrays of a million rows are made again where they are needed.

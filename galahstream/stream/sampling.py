@@ -1,58 +1,60 @@
-"""Which row comes when: a pure function of seed, epoch, number of rows and block size."""
+"""The order of an epoch, a pure function of seed, epoch and number of rows, and its sampler."""
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from galahstream.errors import OptionError, OrderError
-from galahstream.survey.splits import check_seed, permutation
-from galahstream.validation import check_count
+from galahstream.survey.splits import permutation
+from galahstream.validation import MAX_SEED, check_count
 
 WINDOW_BLOCKS = 32
-"""Blocks whose rows are mixed with one another in a block shuffle."""
+"""Number of blocks whose rows are mixed with one another in a block shuffle."""
 
-# Numbers turned into a list at a time: a list of a million takes 36 MB.
-_LISTED = 8192
+# Row numbers converted into a list at a time: a list of a million takes 36 MB.
+_LIST_ROWS = 8192
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the order of an epoch, the numbers 0 to n_rows - 1, shape (n_rows,), int64.
+    """Return the order of an epoch, a permutation of 0 to n_rows - 1, shape (n_rows,), int64.
 
-    It depends on the three arguments alone, never on machine, workers or ranks.
+    It depends on the three arguments alone, never on the machine, workers or ranks.
     """
     return permutation(n_rows, seed, epoch)
 
 
 def block_order(n_rows: int, block: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return an order that reads blocks of neighbouring rows, shape (n_rows,), int64.
+    """Return an order that reads blocks of consecutive rows, shape (n_rows,), int64.
 
-    The blocks come in a random order, and the rows of each 32 blocks that follow
-    one another are mixed. A disk then reads long runs; :func:`shuffle_quality`
-    tells what the mixing is worth.
+    The blocks come in a random order, and the rows within each window of 32 blocks are
+    mixed. A disk then reads long runs; :func:`shuffle_quality` measures how well the
+    rows are mixed.
     """
     n_blocks = -(-n_rows // block)
     starts = permutation(n_blocks, seed, epoch) * block
     rows = (starts[:, None] + np.arange(block)).reshape(-1)
     rows = rows[rows < n_rows]
     window = np.arange(n_rows) // (WINDOW_BLOCKS * block)
-    # The place of each row in another global permutation orders the rows of its window.
-    place = permutation(n_rows, seed, epoch, 1)
-    return rows[np.lexsort((place, window))]
+    # The rows of a window are sorted by their rank in another global permutation.
+    rank = permutation(n_rows, seed, epoch, 1)
+    return rows[np.lexsort((rank, window))]
 
 
 @dataclass(frozen=True)
 class ShuffleQuality:
-    """How random an order is, for rows that were sorted by what the network is to learn.
+    """How random an order is, for rows that are sorted by what the network is to learn.
 
     Attributes
     ----------
     neighbours : float
-        Rank correlation of rows that follow one another: 0 for a global shuffle.
+        Rank correlation of consecutive rows: 0 for a global shuffle.
     batch_spread : float
-        Spread of the batches' mean row over that of a global shuffle, which is 1.
+        Spread of the batches' mean row, relative to that of a global shuffle.
     """
 
     neighbours: float
@@ -66,13 +68,19 @@ class ShuffleQuality:
 
 
 def shuffle_quality(order: npt.NDArray[np.int64], batch_size: int) -> ShuffleQuality:
-    """Measure an order of the numbers 0 to n - 1, shape (n,), in batches."""
+    """Measure an order of the rows 0 to n - 1, shape (n,), read in batches.
+
+    Raises
+    ------
+    OptionError
+        If the order has fewer than two batches.
+    """
     n_rows, n_batches = len(order), len(order) // batch_size
     if n_batches < 2:
-        msg = f"{n_rows} rows in batches of {batch_size}: quality needs two batches or more"
+        msg = f"{n_rows} rows in batches of {batch_size}: quality needs at least two batches"
         raise OptionError(msg)
     means = order[: n_batches * batch_size].reshape(n_batches, batch_size).mean(axis=1)
-    # The variance of a mean of batch_size out of n_rows numbers, drawn without replacement.
+    # The variance of the mean of batch_size out of n_rows numbers, drawn without replacement.
     expected = (n_rows + 1) * (n_rows - batch_size) / (12 * batch_size)
     return ShuffleQuality(
         neighbours=float(np.corrcoef(order[:-1], order[1:])[0, 1]),
@@ -80,115 +88,184 @@ def shuffle_quality(order: npt.NDArray[np.int64], batch_size: int) -> ShuffleQua
     )
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one of several ranks gets of an epoch: its rows, and where each batch of it ends.
-
-    Global batch k is a slice of the order, of `batch_size` rows for each rank. The
-    last one is shared out as evenly as can be; a rest of fewer rows than ranks
-    joins the batch before it. So all ranks have equally many batches, and each
-    row is one rank's.
-
-    Attributes
-    ----------
-    rows : ndarray, shape (m,), int64
-        The rank's rows, batch after batch.
-    sizes : list of int
-        Rows of each of its batches.
-    served : list of int
-        Rows of the epoch that all ranks together have got after each batch.
-    """
-
-    rows: npt.NDArray[np.int64]
-    sizes: list[int]
-    served: list[int]
-
-    @classmethod
-    def of(
-        cls,
-        order: npt.NDArray[np.int64],
-        begin: int,
-        batch_size: int,
-        rank: int,
-        world_size: int,
-        *,
-        drop_last: bool,
-    ) -> "Share":
-        """Share out what an epoch's order holds from `begin` on.
-
-        Raises
-        ------
-        OrderError
-            If fewer rows are left than there are ranks.
-        """
-        left = order[begin:]
-        together = batch_size * world_size
-        if drop_last:
-            left = left[: len(left) - len(left) % together]
-        elif 0 < len(left) < world_size:
-            msg = (
-                f"{len(left)} rows of the epoch are left for {world_size} ranks; go on with at "
-                f"most {len(left)} ranks, or with the next epoch (set_epoch)"
-            )
-            raise OrderError(msg)
-        n_whole, rest = divmod(len(left), together)
-        if 0 < rest < world_size:
-            n_whole, rest = n_whole - 1, rest + together
-        whole = left[: n_whole * together].reshape(n_whole, world_size, batch_size)
-        last = left[len(left) - rest :][rest * rank // world_size : rest * (rank + 1) // world_size]
-        ends = [begin + (number + 1) * together for number in range(n_whole)]
-        return cls(
-            rows=np.concatenate((whole[:, rank].reshape(-1), last)),
-            sizes=[batch_size] * n_whole + ([len(last)] if rest else []),
-            served=ends + ([begin + len(left)] if rest else []),
-        )
-
-
-def count_batches(n_rows: int, batch_size: int, world_size: int, *, drop_last: bool) -> int:
-    """Return the number of batches that each rank gets of so many rows."""
-    n_whole, rest = divmod(n_rows, batch_size * world_size)
-    return n_whole + int(not drop_last and rest >= world_size)
-
-
-class EpochSampler(Sampler[int]):
-    """The order in which a loader asks for the rows of a dataset.
+class Position(NamedTuple):
+    """A position in the sequence of epochs.
 
     Attributes
     ----------
     epoch : int
-        The epoch that the next iteration gives the order of.
-    served : int
-        Rows at the beginning of that epoch to leave out, as they were served before.
+    rows_served : int
+        Rows of the epoch consumed so far, by all ranks together.
     """
 
-    def __init__(self, n_rows: int, *, shuffle: bool, seed: int, block: int | None = None) -> None:
+    epoch: int
+    rows_served: int
+
+
+@dataclass(eq=False)
+class EpochIteration:
+    """One iteration over (the rest of) an epoch; the iterator that runs it refers to it.
+
+    Attributes
+    ----------
+    begin : Position
+        Where it began.
+    is_finished : bool
+        Whether its last batch was handed over.
+    """
+
+    begin: Position
+    is_finished: bool = False
+
+
+class EpochSampler(Sampler[int]):
+    """The rows of a dataset in the order of each epoch; every iteration begins the next one.
+
+    The first iteration after construction, :meth:`set_epoch` or :meth:`set_position` begins
+    where those say. The position is taken when ``iter()`` is called, so that a trainer may
+    call :meth:`set_epoch` afterwards: an iteration that runs is not disturbed, and when it
+    reaches its last row, the epoch that it covered is not repeated.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows of the dataset.
+    shuffle : bool
+        Whether each epoch has a new order; otherwise rows come as they are stored.
+    seed : int
+        Seed of the shuffle, 0 to 2**63 - 1.
+    block : int, optional
+        Shuffle blocks of this many consecutive rows (:func:`block_order`).
+
+    Raises
+    ------
+    OptionError
+        For a seed or block that cannot be used.
+
+    Examples
+    --------
+    >>> sampler = EpochSampler(4, shuffle=True, seed=7)
+    >>> list(sampler), list(sampler)
+    ([3, 0, 2, 1], [1, 3, 2, 0])
+    >>> sampler.set_epoch(0)
+    >>> list(sampler)
+    [3, 0, 2, 1]
+    """
+
+    def __init__(
+        self, n_rows: int, *, shuffle: bool, seed: int = 42, block: int | None = None
+    ) -> None:
         self.n_rows = n_rows
-        self.shuffle = shuffle
-        self.seed = check_seed(seed)
-        self.block = block
-        self.epoch = 0
-        self.served = 0
-        if block is not None:
-            check_count("shuffle_block", block, minimum=1)
-            if not shuffle or block > n_rows:
-                msg = (
-                    f"shuffle_block {block} cannot be used for {n_rows} rows with "
-                    f"shuffle={shuffle}; it shuffles blocks of at most all rows"
-                )
-                raise OptionError(msg)
+        self.shuffle = bool(shuffle)
+        self.seed = check_count("seed", seed, minimum=0, maximum=MAX_SEED)
+        self.block = None if block is None else check_count("shuffle_block", block, minimum=1)
+        if self.block is not None and (not self.shuffle or self.block > n_rows):
+            msg = (
+                f"shuffle_block {self.block} cannot be used for {n_rows} rows with "
+                f"shuffle={self.shuffle}; expected shuffle=True and a block of at most all rows"
+            )
+            raise OptionError(msg)
+        self._position = self._next = Position(0, 0)
+        self._next_was_set = True
+        self._running: weakref.ref[EpochIteration] | None = None
 
     def __len__(self) -> int:
-        return self.n_rows - self.served
+        """Return the number of rows of a complete epoch."""
+        return self.n_rows
 
     def __iter__(self) -> Iterator[int]:
-        order = self.rows()
-        for start in range(self.served, self.n_rows, _LISTED):
-            yield from order[start : start + _LISTED].tolist()
+        """Begin the next epoch; yield its rows, or those that remain of it."""
+        return self._rows_of(self.begin())
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Return the whole order of the epoch, shape (n_rows,), int64."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_running": None}
+
+    @property
+    def position(self) -> Position:
+        """The position after the batch last handed over, or the one that was set since."""
+        return self._position
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the position."""
+        return self._position.epoch
+
+    @property
+    def next_position(self) -> Position:
+        """The position at which the next iteration begins."""
+        return self._next
+
+    def rows(self, epoch: int | None = None) -> npt.NDArray[np.int64]:
+        """Return the order of a complete epoch, by default that of the position.
+
+        Returns
+        -------
+        ndarray, shape (n_rows,), int64
+        """
         if not self.shuffle:
             return np.arange(self.n_rows)
+        epoch = self.epoch if epoch is None else epoch
         if self.block is None:
-            return epoch_order(self.n_rows, self.seed, self.epoch)
-        return block_order(self.n_rows, self.block, self.seed, self.epoch)
+            return epoch_order(self.n_rows, self.seed, epoch)
+        return block_order(self.n_rows, self.block, self.seed, epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration begin with an epoch.
+
+        An iteration that runs is not disturbed. If it is one of the same epoch, the
+        position stays, and reaching its last row counts: the epoch after it comes next.
+        """
+        epoch = check_count("epoch", epoch, minimum=0)
+        self._next, self._next_was_set = Position(epoch, 0), True
+        running = self._running() if self._running is not None else None
+        if running is None or running.is_finished or running.begin.epoch != epoch:
+            self._position = self._next
+
+    def set_position(self, epoch: int, rows_served: int) -> None:
+        """Let the next iteration begin inside an epoch.
+
+        Raises
+        ------
+        OptionError, OrderError
+            For numbers below 0, or more rows than the epoch has.
+        """
+        epoch = check_count("epoch", epoch, minimum=0)
+        rows_served = check_count("rows_served", rows_served, minimum=0)
+        if rows_served > self.n_rows:
+            msg = f"rows_served {rows_served} is beyond the {self.n_rows} rows of an epoch"
+            raise OrderError(msg)
+        self._position = self._next = Position(epoch, rows_served)
+        self._next_was_set = True
+
+    def begin(self) -> EpochIteration:
+        """Begin an iteration at the next position; the next one begins the epoch after it."""
+        iteration = EpochIteration(self._next)
+        self._position, self._running = iteration.begin, weakref.ref(iteration)
+        self._next, self._next_was_set = Position(iteration.begin.epoch + 1, 0), False
+        return iteration
+
+    def advance(self, iteration: EpochIteration, rows_served: int) -> None:
+        """Move the position to that of an iteration which hands over a batch."""
+        self._position = Position(iteration.begin.epoch, rows_served)
+
+    def finish(self, iteration: EpochIteration) -> None:
+        """Move the position behind an iteration which hands over its last batch."""
+        iteration.is_finished = True
+        following = Position(iteration.begin.epoch + 1, 0)
+        if self._next_was_set and self._next == Position(iteration.begin.epoch, 0):
+            self._next, self._next_was_set = following, False
+        self._position = self._next if self._next_was_set else following
+
+    def _rows_of(self, iteration: EpochIteration) -> Iterator[int]:
+        epoch, served = iteration.begin
+        order = self.rows(epoch)
+        for start in range(served, self.n_rows, _LIST_ROWS):
+            rows = order[start : start + _LIST_ROWS].tolist()
+            if start + len(rows) == self.n_rows:
+                yield from rows[:-1]
+                self.finish(iteration)
+                yield rows[-1]
+            else:
+                yield from rows
+        if not iteration.is_finished:
+            self.finish(iteration)

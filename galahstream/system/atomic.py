@@ -1,4 +1,4 @@
-"""Publishing: a file or folder appears under its final name whole, or not at all."""
+"""Publish a file or folder under its final name atomically, or not at all."""
 
 import os
 import re
@@ -16,45 +16,10 @@ from galahstream.errors import DestinationExistsError, SourceMissingError
 _MAX_LINKS = 40
 
 
-@contextmanager
-def publish_on_success(destination: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a name to write at, and rename it to the destination when the block ends well.
-
-    Parameters
-    ----------
-    destination : Path
-        The final name of a file or folder.
-    overwrite : bool
-        Replace what is there; it stays in place until the new one is complete.
-
-    Yields
-    ------
-    Path
-        A free name inside a temporary folder beside the destination. An error
-        removes it and leaves the destination as it was.
-
-    Raises
-    ------
-    DestinationExistsError
-        If the destination exists and `overwrite` is False.
-    SourceMissingError
-        If the folder of the destination does not exist.
-    """
-    check_destination(destination, overwrite=overwrite)
-    parent = destination.absolute().parent
-    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=parent))
-    try:
-        work = staging / destination.name
-        yield work
-        publish(work, destination, overwrite=overwrite, aside=staging / "replaced")
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def publish(work: Path, destination: Path, *, overwrite: bool, aside: Path) -> None:
-    """Give a finished file or folder its final name, when all its bytes are on disk.
+    """Rename a finished file or folder to its final name, after its bytes are on disk.
 
-    What had the name goes to `aside` before; both lie on one file system.
+    An existing destination is renamed to `aside` first; both are on one file system.
     """
     _sync_tree(work)
     check_destination(destination, overwrite=overwrite)
@@ -177,12 +142,12 @@ def _create_beside(target: Path) -> Path:
 
 
 def check_destination(destination: Path, *, overwrite: bool) -> None:
-    """Raise where a destination exists and may not be replaced, or has no folder to be in."""
+    """Raise if a destination exists and may not be replaced, or if its folder is missing."""
     if not overwrite and os.path.lexists(destination):
         msg = f"{destination} exists already; choose another name, or allow it to be replaced "
         raise DestinationExistsError(msg + "(overwrite=True, --overwrite)")
     if not destination.absolute().parent.is_dir():
-        msg = f"{destination}: the folder {destination.parent} does not exist; make it first"
+        msg = f"{destination}: the folder {destination.parent} does not exist; create it first"
         raise SourceMissingError(msg)
 
 
@@ -199,7 +164,7 @@ def _replace(destination: Path, work: Path, aside: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Flush the names in a folder to disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

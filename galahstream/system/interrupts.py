@@ -1,24 +1,24 @@
-"""Delay an interrupt from the keyboard until a step is complete."""
+"""Delay a keyboard interrupt until a step that must not be cut in two is complete."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 @contextmanager
 def delayed_interrupts() -> Iterator[None]:
-    """Delay SIGINT until the block has ended, and handle it then.
+    """Hold back an interrupt (SIGINT) until the block ends, and deliver it then.
 
-    Only the main thread receives interrupts from the keyboard, and only handlers
-    written in Python run between two statements; otherwise this does nothing.
+    Only the main thread is interrupted by the keyboard, and only a handler written
+    in Python runs between two statements; otherwise the block runs unchanged.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[tuple[int, Any]] = []
+    received: list[tuple[int, FrameType | None]] = []
     signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
     try:
         yield

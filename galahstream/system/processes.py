@@ -9,9 +9,9 @@ _Value = TypeVar("_Value")
 
 
 def safe_start_method() -> str:
-    """Return the fastest start method that does not fork this process.
+    """Return the fastest method of starting a process that does not fork this one.
 
-    A forked child inherits the locks of threads that do not run in it.
+    A forked child inherits locks that are held by threads which it does not have.
     """
     methods = multiprocessing.get_all_start_methods()
     return "forkserver" if "forkserver" in methods else "spawn"

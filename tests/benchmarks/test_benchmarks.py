@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import memory
 from benchmarks.disk import evict, read_rows, read_sequentially, resident_pages
 from tests.conftest import Pair
 
@@ -28,7 +29,7 @@ def skip_where_files_live_in_memory(folder: Path) -> None:
     [
         ("baseline", []),
         ("throughput", []),
-        ("throughput", ["--times", "2"]),
+        ("cold", ["--times", "2"]),
         ("convert", []),
         ("cold", []),
         ("verification", []),
@@ -39,6 +40,8 @@ def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
 ) -> None:
     if name in ("cold", "verification"):
         skip_where_files_live_in_memory(tmp_path)
+    if "--times" in options:
+        pytest.importorskip("galahstream.sources.wrappers")
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", name, str(pair.folder), "--rounds", "2", *options,
          "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
@@ -53,6 +56,15 @@ def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
     if name == "baseline":
         assert kept["settings"]["spectra"] == 10 * (42 + 9)
         assert min(kept["settings"]["private_mb"].values()) > 50
+
+
+@pytest.mark.slow
+def test_a_store_larger_than_its_cache_is_measured(pair: Pair, tmp_path: Path) -> None:
+    pytest.importorskip("galahstream.sources.wrappers")
+    skip_where_files_live_in_memory(tmp_path)
+    result = memory.run(pair.folder, tmp_path / "work", rounds=1, times=2, seconds=0.1)
+    assert set(result.figures) > {memory.PLAIN, memory.GLOBAL_PREAD}
+    assert all(len(sizes) == 4 for sizes in result.settings["memory_mb"].values())
 
 
 def test_a_file_is_evicted_and_read_raw(tmp_path: Path) -> None:

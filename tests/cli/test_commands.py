@@ -44,7 +44,7 @@ def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
     options = ["--dtype", "uint16", "--flux-range=-1,2", "--jobs", "2"]
     assert main(["convert", str(pair.folder), store, *options]) == 0
     printed = capsys.readouterr().out
-    assert "16-bit code flux = -1 + 4.57" in printed
+    assert "16 bits     flux = -1 + 4.57" in printed
     assert "read        mapped: fits in memory" in printed
     options = ["--epochs", "1", "--shuffle-block", "5", "--workers", "1", "--device", "cpu"]
     assert main(["train", store, "--out", run, "--batch-size", "8", *options]) == 0
@@ -146,6 +146,7 @@ def test_debug_shows_where_an_error_came_from() -> None:
         main(["info", "nowhere", "--debug"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["convert", "nowhere", "dest"], ["train", "nowhere"]])
 def test_the_scripts_run_as_the_commands(arguments: list[str]) -> None:
     script = ROOT / "scripts" / f"{arguments[0]}.py"

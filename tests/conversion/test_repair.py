@@ -31,7 +31,7 @@ def damage(path: Path, size: int = 3000) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_damaged_store_is_made_anew_byte_for_byte(
+def test_a_damaged_store_is_restored_byte_for_byte(
     pair: Pair, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     path = convert(pair.folder, tmp_path / "store", **options).path
@@ -45,19 +45,19 @@ def test_a_damaged_store_is_made_anew_byte_for_byte(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_sound_store_is_left_alone(pair: Pair, tmp_path: Path) -> None:
+def test_an_undamaged_store_is_not_touched(pair: Pair, tmp_path: Path) -> None:
     path = convert(pair.folder, tmp_path / "store").path
     before = (path / "flux.npy").stat().st_ino
     assert len(repair(path, pair.folder)) == 0
     assert (path / "flux.npy").stat().st_ino == before
 
 
-def test_another_source_is_refused_and_the_store_stays(pair: Pair, tmp_path: Path) -> None:
+def test_another_source_raises_and_the_store_stays(pair: Pair, tmp_path: Path) -> None:
     path = convert(pair.folder, tmp_path / "store").path
     damage(path)
     before = contents(path)
     np.save(pair.folder / "spectra.npy", pair.spectra + 1)
-    with pytest.raises(RepairError, match=r"row \d+ \(star \d+\) was made of row \d+"):
+    with pytest.raises(RepairError, match=r"row \d+ \(star \d+\) was converted from row \d+"):
         repair(path, pair.folder)
     np.save(pair.folder / "spectra.npy", pair.spectra[:5])
     np.save(pair.folder / "labels.npy", pair.labels[:5])

@@ -1,6 +1,6 @@
-"""Damaged stores: single bits that turn over, files that lose their end.
+"""Damage stores: flip single bits, truncate files.
 
-``python -m tests.faults.damage`` prints how many, and where each was found.
+``python -m tests.faults.damage`` prints the number of damages and where each was found.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _STARS, _PIXELS = 60, 64
 
 
 def batches_of(path: Path) -> Any:
-    """Yield all that a user gets of a store: its labels and grid, then batch after batch."""
+    """Yield what a user gets from a store: its labels and grid, then batch after batch."""
     with open_store(path) as store:
         yield [torch.from_numpy(np.array(array)) for array in (store.wavelength, store.ids)]
         yield [torch.from_numpy(np.array(column)) for column in store.labels.values()]
@@ -41,15 +41,15 @@ def batches_of(path: Path) -> Any:
 
 
 def outcome(path: Path, truth: list[Any]) -> str:
-    """Say what became of a damaged store that a user opens and reads."""
+    """Return the outcome of opening and reading a damaged store."""
     number = 0
     try:
         for number, batch in enumerate(batches_of(path)):
-            for found, expected in zip(batch, truth[number], strict=True):
-                if not torch.equal(found.nan_to_num(7e7), expected.nan_to_num(7e7)):
+            for tensor, expected in zip(batch, truth[number], strict=True):
+                if not torch.equal(tensor.nan_to_num(7e7), expected.nan_to_num(7e7)):
                     return "silent"
     except GalahStreamError:
-        return "refused at open" if number == 0 else "found before its batch"
+        return "rejected at open" if number == 0 else "found before its batch"
     except Exception as error:
         print(f"{path}: {type(error).__name__}: {error}", file=sys.stderr)
         return "another exception"
@@ -57,7 +57,7 @@ def outcome(path: Path, truth: list[Any]) -> str:
 
 
 def run(folder: Path, kind: str, flips: int, cuts: int, seed: int) -> Counter[str]:
-    """Damage a store of one kind in so many ways, one at a time, and count the outcomes."""
+    """Damage a store of one kind, one damage at a time, and count the outcomes."""
     generator = np.random.default_rng(seed)
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
     path = convert(pair.folder, folder / "store", progress=False, **KINDS[kind]).path
@@ -66,37 +66,37 @@ def run(folder: Path, kind: str, flips: int, cuts: int, seed: int) -> Counter[st
     counts: Counter[str] = Counter()
     for number in range(flips + cuts):
         file = files[number % len(files)]
-        sound = file.read_bytes()
-        place = int(generator.integers(len(sound)))
-        file.unlink()  # HDF5 goes on with what it knows of a file that is open somewhere
+        intact = file.read_bytes()
+        offset = int(generator.integers(len(intact)))
+        file.unlink()  # HDF5 would use its cache of a file that is still open
         if number < flips:
-            damaged = bytearray(sound)
-            damaged[place] ^= 1 << int(generator.integers(8))
+            damaged = bytearray(intact)
+            damaged[offset] ^= 1 << int(generator.integers(8))
             file.write_bytes(damaged)
         else:
-            file.write_bytes(sound[:place])
+            file.write_bytes(intact[:offset])
         counts["flips" if number < flips else "truncations"] += 1
         counts[outcome(path, truth)] += 1
         file.unlink()
-        file.write_bytes(sound)
+        file.write_bytes(intact)
     return counts
 
 
 def main() -> int:
-    """Print the counts of each kind of store; 1 if a damage was silent or badly met."""
+    """Print the counts per kind of store; return 1 if a damage was silent or badly reported."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=600, help="single bits a kind (600)")
-    parser.add_argument("--cuts", type=int, default=150, help="truncations a kind (150)")
+    parser.add_argument("--flips", type=int, default=600, help="bit flips per kind (600)")
+    parser.add_argument("--cuts", type=int, default=150, help="truncations per kind (150)")
     parser.add_argument("--seed", type=int, default=0, help="(0)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     total: Counter[str] = Counter({"silent": 0, "another exception": 0})
     for number, kind in enumerate(KINDS):
         with tempfile.TemporaryDirectory() as folder:
-            found = run(Path(folder), kind, options.flips, options.cuts, options.seed + number)
-        total += found
+            counts = run(Path(folder), kind, options.flips, options.cuts, options.seed + number)
+        total += counts
         if not options.json:
-            print(f"{kind}: " + ", ".join(f"{n:,} {name}" for name, n in found.items()))
+            print(f"{kind}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
     wrong = total["silent"] + total["another exception"]
     print(json.dumps(total) if options.json else f"silent: {total['silent']}")
     return 1 if wrong else 0

@@ -1,7 +1,7 @@
-"""Malformed files of every kind, each opened and read in a child process with limits.
+"""Open and read malformed files of every kind in child processes with limits.
 
-``python -m tests.faults.fuzz --seconds 600`` prints what became of them. A file
-may be read or refused; an exception that is not ours, a crash, more than a
+``python -m tests.faults.fuzz --seconds 600`` prints the outcomes. A file
+may be read or rejected; an exception of another class, a crash, more than a
 gigabyte or more than ten seconds is a finding, and its file is kept.
 """
 
@@ -33,8 +33,7 @@ from galahstream.learn.recipe import Recipe
 from galahstream.learn.trained_model import TrainedModel, load_model, save_model
 from galahstream.sources.open import open_source
 from galahstream.store import open_store
-from galahstream.store.manifest import _canonical
-from galahstream.system.digest import text_digest
+from galahstream.store.manifest import signed
 from tests.conftest import make_pair
 
 _MOST_BYTES = 1024**3
@@ -65,7 +64,7 @@ def _read_model(path: Path) -> None:
 
 
 class Kind:
-    """One kind of file: good ones to begin with, who reads it, and how it is spoilt."""
+    """One kind of file: a valid one, its reader, and how it is malformed."""
 
     def __init__(
         self, path: Path, file: Path, read: Callable[[Path], None], spoil: Any = None
@@ -80,7 +79,7 @@ class Kind:
 
 
 def kinds(folder: Path) -> dict[str, Kind]:
-    """Make good files of every kind in a folder."""
+    """Create valid files of every kind in a folder."""
     pair = make_pair(folder / "raw", 20, 16).folder
     npy = convert(pair, folder / "store", progress=False).path
     hdf5 = convert(pair, folder / "store.h5", format="hdf5", progress=False).path
@@ -94,7 +93,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
         16, ("a", "b", "c"), ("K", "", ""), numbers, numbers, 0.2, 1.0, None, None, "0", 42
     )
     save_model(TrainedModel(SpectraCNN(16, 3), recipe), folder / "model.pt")
-    found = {
+    files = {
         "store npy, manifest": Kind(npy, npy / "manifest.json", _read_store),
         "store npy, claims": Kind(npy, npy / "manifest.json", _read_store, other_claims),
         "store npy, flux": Kind(npy, npy / "flux.npy", _read_store),
@@ -111,12 +110,12 @@ def kinds(folder: Path) -> dict[str, Kind]:
     if importlib.util.find_spec("astropy"):
         stars = _fits_stars(folder / "stars")
         first = min(stars.iterdir())
-        found["source fits"] = Kind(stars, first, _read_source)
-    return found
+        files["source fits"] = Kind(stars, first, _read_source)
+    return files
 
 
 def mutated(good: bytes, generator: np.random.Generator) -> bytes:
-    """Flip, overwrite, cut out, repeat or cut off bytes of a file, a few times."""
+    """Flip, overwrite, delete, repeat or truncate bytes of a file, a few times."""
     data = bytearray(good)
     for _ in range(int(generator.integers(1, 6))):
         # Most of what can go wrong is at the beginning of a file.
@@ -140,19 +139,19 @@ def mutated(good: bytes, generator: np.random.Generator) -> bytes:
 
 
 def other_claims(good: bytes, generator: np.random.Generator) -> bytes:
-    """Put strange values into a manifest, and its right digest with them."""
+    """Put unusual values into a manifest, with the digest that fits them."""
     body = json.loads(good)
     body.pop("digest")
     for _ in range(int(generator.integers(1, 3))):
         _spoil_one(body, generator)
     try:
-        return json.dumps({**body, "digest": text_digest(_canonical(body))}).encode()
+        return signed(body).encode()
     except (ValueError, TypeError):
         return b"[" * 100_000
 
 
 def other_header(good: bytes, generator: np.random.Generator) -> bytes:
-    """Write another header before the bytes of a .npy file."""
+    """Replace the header of a .npy file."""
     kinds_of = ["<f4", ">f8", "|O", "<U9", "|b1", "<c16", "<f2", "|V8", "<M8[s]", "f4,i8", "<i8", 3]
     shapes = [(20, 16), (10**12, 16), (-1, 16), (2**62, 4), (0, 0), (), (20,), (20, 16, 1), "ab"]
     fields = {
@@ -171,7 +170,7 @@ def other_header(good: bytes, generator: np.random.Generator) -> bytes:
 
 
 def other_recipe(good: bytes, generator: np.random.Generator) -> bytes:
-    """Put strange values into a saved model."""
+    """Put unusual values into a saved model."""
     with tempfile.NamedTemporaryFile(suffix=".pt") as file:
         Path(file.name).write_bytes(good)
         content = torch.load(file.name, weights_only=True)
@@ -210,7 +209,7 @@ def _fits_stars(folder: Path) -> Path:
 
 
 def run_cases(kind: Kind, first: int, last: int, seed: int, findings: Path) -> Counter[str]:
-    """Open cases `first` to `last` of a kind in child processes and count what became of them."""
+    """Open cases `first` to `last` of a kind in child processes and count the outcomes."""
     counts: Counter[str] = Counter()
     while first < last:
         reading, writing = os.pipe()
@@ -224,7 +223,7 @@ def run_cases(kind: Kind, first: int, last: int, seed: int, findings: Path) -> C
         for line in lines:
             outcome, _, why = line.partition(" ")
             counts[outcome] += 1
-            if outcome not in ("read", "refused"):
+            if outcome not in ("read", "rejected"):
                 _keep(kind, first, seed, findings, why)
             first += 1
         if first < last:
@@ -248,7 +247,7 @@ def _open_all(kind: Kind, first: int, last: int, seed: int, pipe: int) -> None:
             kind.read(kind.path)
             line = "read"
         except GalahStreamError:
-            line = "refused"
+            line = "rejected"
         except MemoryError:
             line = "memory"
         except BaseException as error:
@@ -266,7 +265,7 @@ def _keep(kind: Kind, number: int, seed: int, findings: Path, why: str) -> None:
 
 
 def main() -> int:
-    """Open malformed files for so many seconds; 1 if any was more than read or refused."""
+    """Open malformed files for a time; return 1 if any was neither read nor rejected."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="(600)")
     parser.add_argument("--seed", type=int, default=0, help="(0)")
@@ -276,11 +275,11 @@ def main() -> int:
     shutil.rmtree(findings, ignore_errors=True)
     until = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        found = kinds(Path(folder))
-        counts: dict[str, Counter[str]] = {name: Counter() for name in found}
+        files = kinds(Path(folder))
+        counts: dict[str, Counter[str]] = {name: Counter() for name in files}
         first = 0
         while time.monotonic() < until:
-            for name, kind in found.items():
+            for name, kind in files.items():
                 into = findings / name.replace(", ", "-").replace(" ", "-")
                 counts[name] += run_cases(kind, first, first + _EACH, options.seed, into)
                 kind.file.write_bytes(kind.good)
@@ -288,7 +287,7 @@ def main() -> int:
     total: Counter[str] = sum(counts.values(), Counter())
     for name, of_kind in [*counts.items(), ("all", total)]:
         print(f"{name:<22}" + ", ".join(f"{n:,} {what}" for what, n in sorted(of_kind.items())))
-    bad = sum(n for what, n in total.items() if what not in ("read", "refused"))
+    bad = sum(n for what, n in total.items() if what not in ("read", "rejected"))
     print(f"findings: {bad}")
     return 1 if bad else 0
 

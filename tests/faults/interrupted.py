@@ -1,6 +1,6 @@
-"""Conversions that meet a fault at every single file call, and are then started again.
+"""Interrupt conversions by a fault at every file call, and then start them again.
 
-``python -m tests.faults.interrupted`` prints how many, and what became of them.
+``python -m tests.faults.interrupted`` prints their number and outcomes.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert
+from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DestinationExistsError
 from tests.conftest import make_pair
 from tests.faults.shim import FAULTS, Shim
@@ -45,7 +45,7 @@ def in_a_child(work: Any, point: int, fault: str) -> tuple[str, int]:
             work()
             ended = "done"
         except OSError:
-            ended = "refused"
+            ended = "raised an OSError"
         except BaseException as error:
             ended = f"raised {type(error).__name__}: {error}"
         with open(writing, "wb", closefd=False) as pipe:
@@ -62,15 +62,14 @@ def in_a_child(work: Any, point: int, fault: str) -> tuple[str, int]:
 def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
     """Interrupt conversions of one kind at each `every`-th file call; return counts.
 
-    ``wrong`` counts whatever must not be: other bytes, a part under the final
-    name, a file left over, an exception that is none of a file's.
+    ``wrong`` counts what must not happen: other bytes, an incomplete store under the
+    final name, a file left over, an exception other than `OSError`.
     """
-    pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
     other = make_pair(folder / "other", _STARS, _PIXELS, seed=1)
     options = {**KINDS[kind], "progress": False}
-    with convert(pair.folder, folder / "whole", **options) as store:
-        whole = contents(store.path)
+    with convert(pair.folder, folder / "complete", **options) as store:
+        complete = contents(store.path)
     with convert(other.folder, folder / "older", **options) as store:
         older = contents(store.path)
     counts: Counter[str] = Counter({"wrong": 0})
@@ -79,7 +78,13 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
         dest = home / "store"
 
         def work(jobs: int, dest: Path = dest, overwrite: bool = overwrite) -> None:
-            convert(pair.folder, dest, jobs=jobs, overwrite=overwrite, **options).close()
+            in_blocks = ConvertOptions(
+                jobs=jobs,
+                overwrite=overwrite,
+                block_bytes=4 * _PIXELS * _BLOCK_ROWS,
+                **options,
+            )
+            convert_with(pair.folder, dest, in_blocks).close()
 
         def fresh(home: Path = home, overwrite: bool = overwrite) -> None:
             shutil.rmtree(home, ignore_errors=True)
@@ -96,24 +101,33 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
                 jobs = 1 + (point + len(fault)) % 2
                 ended, _ = in_a_child(lambda jobs=jobs: work(jobs), point, fault)
                 counts["points"] += 1
-                counts[ended if ended in ("killed", "refused", "done") else "wrong"] += 1
-                found = contents(dest) if dest.exists() else None
-                if found not in ([None, whole, older] if overwrite else [None, whole]):
+                counts[ended if ended in ("killed", "raised an OSError", "done") else "wrong"] += 1
+                published = contents(dest) if dest.exists() else None
+                allowed = [None, complete, older] if overwrite else [None, complete]
+                if published not in allowed:
                     counts["wrong"] += 1
-                    print(kind, overwrite, point, fault, ended, "a part is there", file=sys.stderr)
-                counts["went on"] += _went_on(home)
+                    print(
+                        kind,
+                        overwrite,
+                        point,
+                        fault,
+                        ended,
+                        "an incomplete store was published",
+                        file=sys.stderr,
+                    )
+                counts["resumed"] += _will_resume(home)
                 try:
                     work(2)
                 except DestinationExistsError:
                     counts["published before it was cut"] += 1
                 left = [path.name for path in home.iterdir() if path != dest]
-                if not dest.exists() or contents(dest) != whole or left:
+                if not dest.exists() or contents(dest) != complete or left:
                     counts["wrong"] += 1
                     print(kind, overwrite, point, fault, ended, left, file=sys.stderr)
     return counts
 
 
-def _went_on(home: Path) -> int:
+def _will_resume(home: Path) -> int:
     journals = list(home.glob(".*.partial/journal"))
     return int(bool(journals) and len(journals[0].read_text().splitlines()) > 1)
 
@@ -121,18 +135,20 @@ def _went_on(home: Path) -> int:
 def main() -> int:
     """Print the counts of each kind of store; 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="each so many-th file call (1)")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="interrupt at each N-th file call (1)"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = {}
+    counts = {}
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            found[kind] = run(Path(folder), kind, options.every)
+            counts[kind] = run(Path(folder), kind, options.every)
         if not options.json:
-            print(f"{kind}: " + ", ".join(f"{n:,} {name}" for name, n in found[kind].items()))
+            print(f"{kind}: " + ", ".join(f"{n:,} {name}" for name, n in counts[kind].items()))
     if options.json:
-        print(json.dumps(found))
-    return 1 if any(counts["wrong"] for counts in found.values()) else 0
+        print(json.dumps(counts))
+    return 1 if any(of_kind["wrong"] for of_kind in counts.values()) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A shim over the file calls of a process: it counts them, and one of them goes wrong."""
+"""A shim over the file calls of a process, which counts them and lets one of them fail."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 FAULTS = ("kill", "torn", "ENOSPC", "EIO", "short")
-# All that changes files: the calls that pathlib and shutil make, too.
+# All calls that change files, also those that pathlib and shutil make.
 _CALLS = (
     "open",
     "write",
@@ -28,7 +28,7 @@ _WRITES = ("write", "pwrite")
 
 
 class Shim:
-    """Counts file calls from 1 up; call number `point` meets a fault.
+    """Counts file calls from 1 on; call number `point` fails.
 
     ``"kill"`` ends the process before the call; ``"torn"`` half-way through a
     write, or right after another call; ``"short"`` writes half, as a system may.
@@ -41,7 +41,7 @@ class Shim:
         self._lock = threading.Lock()
 
     def install(self) -> None:
-        """Put the shim over the calls, for the rest of the process."""
+        """Wrap the calls, for the rest of the process."""
         for name in _CALLS:
             if hasattr(os, name):
                 setattr(os, name, self._over(name, getattr(os, name)))

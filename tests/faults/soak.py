@@ -1,6 +1,6 @@
-"""Converter and loader with random faults, for as long as one likes.
+"""Run converter and loader with random faults.
 
-``python -m tests.faults.soak --seconds 600`` prints what was met and what became of it.
+``python -m tests.faults.soak --seconds 600`` prints the faults and their outcomes.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
-from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert
+from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -34,10 +35,9 @@ _JOIN_TIMEOUT_S = 10.0  # seconds until a lost worker must have become an error
 
 
 class Soak:
-    """Sources, sound stores, and the scenes that are played with them."""
+    """Sources, intact stores, and the scenes that are played with them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        pipeline._BLOCK_BYTES = 4 * _PIXELS * _BLOCK_ROWS
         self.folder = folder
         self.generator = np.random.default_rng(seed)
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
@@ -49,7 +49,7 @@ class Soak:
 
     @property
     def scenes(self) -> list[Callable[[], str]]:
-        """What can happen; each returns what became of it, and fails by raising."""
+        """The scenes; each returns its outcome, and fails by raising."""
         return [self.conversion, self.killed_worker, self.raising_transform, self.changed_file,
                 self.damaged_row, self.resumed_epoch]  # fmt: skip
 
@@ -75,22 +75,27 @@ class Soak:
 
             def work(jobs: int = jobs) -> None:
                 signal.alarm(60)
-                options = {"jobs": jobs, "overwrite": True, "progress": False, **KINDS[kind]}
-                convert(self.pair.folder, home / "store", **options).close()
+                options = ConvertOptions(
+                    jobs=jobs,
+                    overwrite=True,
+                    progress=False,
+                    block_bytes=4 * _PIXELS * _BLOCK_ROWS,
+                    **KINDS[kind],
+                )
+                convert_with(self.pair.folder, home / "store", options).close()
 
             point = int(self.generator.integers(1, _MOST_CALLS))
             ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))
-            assert ended in ("done", "refused", "killed"), ended
+            assert ended in ("done", "raised an OSError", "killed"), ended
             if (home / "store").exists():
                 assert contents(home / "store") == contents(self.stores[kind])
-        return f"whole after {'one run' if times == 1 else 'several runs'}"
+        return f"complete after {'one run' if times == 1 else 'several runs'}"
 
     def killed_worker(self) -> str:
-        """Kill a worker process in mid-epoch, and go on with other workers."""
+        """Kill a worker process in mid-epoch, and resume with other workers."""
         dataset = self._dataset()
         expected, seen = self._sequence(dataset), []
-        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process")
-        loader._group = 1
+        loader = SpectraLoader(dataset, 4, shuffle=True, worker_type="process", prefetch_factor=1)
         asked = time.monotonic()
         try:
             for number, (*_, ids) in enumerate(loader):
@@ -98,8 +103,12 @@ class Soak:
                 if number == 1:
                     state = loader.state_dict()
                     at_that_time = list(seen)
-                    crew: Any = loader._workers
-                    os.kill(self._choose(list(crew._executor._processes)), signal.SIGKILL)
+                    workers = [
+                        worker.pid
+                        for child in psutil.Process().children()
+                        for worker in child.children()
+                    ]
+                    os.kill(self._choose(workers), signal.SIGKILL)
                 asked = time.monotonic()
             ended = "was not missed"
         except WorkerError:
@@ -141,8 +150,7 @@ class Soak:
         flux = path / "flux.npy" if path.is_dir() else path
         with open_store(path, reading="pread") as store:
             dataset = SpectraDataset(store)
-            with SpectraLoader(dataset, 3, shuffle=True) as loader:
-                loader._group = 1
+            with SpectraLoader(dataset, 3, shuffle=True, prefetch_factor=1) as loader:
                 try:
                     for number, _ in enumerate(loader):
                         if number == 2:
@@ -153,7 +161,7 @@ class Soak:
         raise AssertionError(msg)
 
     def damaged_row(self) -> str:
-        """Turn over one bit of one row."""
+        """Flip one bit of one row."""
         path = self._copy()
         with open_store(path, verify="open") as store:
             row = int(self.generator.integers(len(store)))
@@ -164,8 +172,7 @@ class Soak:
             Path(file).write_bytes(data)
         dataset = SpectraDataset(path, "all", return_ids=True)
         star = dataset.store.ids[row]
-        with SpectraLoader(dataset, 6, shuffle=True) as loader:
-            loader._group = 1
+        with SpectraLoader(dataset, 6, shuffle=True, prefetch_factor=1) as loader:
             try:
                 for *_, ids in loader:
                     assert star not in ids.tolist()
@@ -176,9 +183,10 @@ class Soak:
         raise AssertionError(msg)
 
     def resumed_epoch(self) -> str:
-        """Cut an epoch at random places, and go on with other batches, workers and ranks."""
+        """Cut an epoch at random places, and resume with other batches, workers and ranks."""
         dataset = self._dataset()
-        expected, seen, state = self._sequence(dataset), [], None
+        expected, state = self._sequence(dataset), None
+        seen: list[int] = []
         while len(seen) < len(expected):
             ranks = min(int(self.generator.integers(1, 4)), len(expected) - len(seen))
             size, workers = int(self.generator.integers(1, 20)), int(self.generator.integers(3))
@@ -238,7 +246,7 @@ class Soak:
 
 
 def main() -> int:
-    """Play scenes for so many seconds and print the counts; 1 if anything went wrong."""
+    """Play scenes for a time and print the counts; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="(600)")
     parser.add_argument("--seed", type=int, default=0, help="(0)")

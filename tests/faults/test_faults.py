@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.faults
+
 
 def printed(program: str, *arguments: str) -> str:
     """Run a program of this folder, which must find nothing wrong, and return what it printed."""
@@ -19,11 +23,11 @@ def printed(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_conversion_cut_at_any_file_call_goes_on_to_the_same_bytes() -> None:
+def test_a_conversion_cut_at_any_file_call_resumes_to_the_same_bytes() -> None:
     for counts in json.loads(printed("interrupted", "--every", "11", "--json")).values():
         assert counts["points"] > 50
         assert counts["killed"] > 20
-        assert counts["went on"] > 20
+        assert counts["resumed"] > 20
         assert counts["wrong"] == 0
 
 
@@ -32,11 +36,11 @@ def test_no_damage_is_silent() -> None:
     assert counts["flips"] == 400
     assert counts["truncations"] == 100
     assert counts["found before its batch"] > 20
-    assert counts["refused at open"] > 100
+    assert counts["rejected at open"] > 100
     assert "silent" not in counts
 
 
-def test_malformed_files_are_read_or_refused() -> None:
+def test_malformed_files_are_read_or_rejected() -> None:
     assert "findings: 0" in printed("fuzz", "--seconds", "8", "--seed", "3")
 
 

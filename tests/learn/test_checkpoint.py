@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from galahstream.cli.main import main
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
-from galahstream.learn import saved_file
 from galahstream.learn.losses import MeanSquaredError
 from galahstream.learn.models.base import Prediction
 from galahstream.learn.observers.tensorboard import EventWriter
@@ -21,6 +20,8 @@ from galahstream.learn.run import RunFolder
 from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
 from galahstream.store import Store
+
+pytestmark = pytest.mark.slow
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "device": "cpu", "labels": ("teff",), "progress": False}
 N_TRAIN = 210
@@ -67,6 +68,22 @@ def cut_run(store: Store, out: Path, cut: Callable[[pytest.MonkeyPatch], None]) 
         with pytest.raises(CutError):
             train(store, out, **SETTINGS)
     return RunFolder.at(out).checkpoint
+
+
+@pytest.fixture(scope="module")
+def interrupted_bytes(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The checkpoint of a run that was cut in its first epoch."""
+    out = tmp_path_factory.mktemp("interrupted") / "run"
+    return cut_run(toy_store, out, cut_in_first_epoch).read_bytes()
+
+
+@pytest.fixture
+def interrupted(interrupted_bytes: bytes, tmp_path: Path) -> Path:
+    """The checkpoint of an interrupted run in the folder ``run``."""
+    path = RunFolder.at(tmp_path / "run").checkpoint
+    path.parent.mkdir()
+    path.write_bytes(interrupted_bytes)
+    return path
 
 
 def cut_in_first_epoch(patch: pytest.MonkeyPatch) -> None:
@@ -200,8 +217,8 @@ def test_a_finished_run_is_continued_to_the_bits_of_a_longer_one(
     assert_events_are_those_of_one_run(tmp_path / "run", 5)
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_other_settings_are_refused_naming_each(toy_store: Store, tmp_path: Path) -> None:
-    cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
     other = {**SETTINGS, "lr": 0.01, "labels": ("teff", "logg")}
     with pytest.raises(CheckpointError) as caught:
         train(toy_store, tmp_path / "run", resume=True, **other)
@@ -210,10 +227,10 @@ def test_other_settings_are_refused_naming_each(toy_store: Store, tmp_path: Path
     assert "choose another folder (out=, --out)" in str(caught.value)
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_without_resume_an_interrupted_run_is_not_overwritten(
     toy_store: Store, tmp_path: Path
 ) -> None:
-    cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
     with pytest.raises(DestinationExistsError, match="interrupted run"):
         train(toy_store, tmp_path / "run", **SETTINGS)
 
@@ -226,32 +243,33 @@ def test_a_run_cut_before_its_first_checkpoint_starts_from_scratch(
 
 
 def test_a_checkpoint_of_version_1_is_resumed(
-    toy_store: Store, uncut: TrainingResult, tmp_path: Path
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path, interrupted: Path
 ) -> None:
-    path = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
-    content = torch.load(path, weights_only=True)
+    content = torch.load(interrupted, weights_only=True)
     progress = content["progress"]
     old_names = {"loss_sum": "total", "wait_seconds": "waited", "train_seconds": "seconds"}
     old = {old_names.get(name, name): value for name, value in progress.items()}
     content |= {"version": 1, "progress": {**old, "saving": 0.1}}
     content["settings"]["epochs"] = 3
-    torch.save(content, path)
+    torch.save(content, interrupted)
     assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
-    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted: Path,
 ) -> None:
-    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
-    before = checkpoint.read_bytes()
+    before = interrupted.read_bytes()
 
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved_file.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(StorageFullError, match="No space left"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
-    assert checkpoint.read_bytes() == before
+    assert interrupted.read_bytes() == before
 
 
 class LoadedError(Exception):
@@ -263,10 +281,12 @@ def stop(self: EventWriter, network: object) -> None:
 
 
 def test_a_damaged_checkpoint_is_refused_or_the_same(
-    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted: Path,
 ) -> None:
-    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
-    good = checkpoint.read_bytes()
+    good = interrupted.read_bytes()
     generator = np.random.default_rng(0)
     refused = 0
     monkeypatch.setattr(EventWriter, "started", stop)
@@ -274,15 +294,15 @@ def test_a_damaged_checkpoint_is_refused_or_the_same(
         data = bytearray(good)
         offset = int(generator.integers(len(data)))
         data[offset] ^= 1 << int(generator.integers(8))
-        checkpoint.write_bytes(data if case % 3 else data[:offset])
+        interrupted.write_bytes(data if case % 3 else data[:offset])
         try:
             train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
         except CheckpointError as error:
-            refused += str(checkpoint) in str(error)
+            refused += str(interrupted) in str(error)
         except LoadedError:
             continue  # the byte has no meaning
     assert refused > 40
-    checkpoint.write_bytes(b"")
+    interrupted.write_bytes(b"")
     with pytest.raises(CheckpointError, match="not a galahstream checkpoint"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
 
@@ -315,15 +335,15 @@ def test_an_impossible_value_is_refused_naming_file_and_field(
     path: str,
     value: Any,
     field: str,
+    interrupted: Path,
 ) -> None:
-    checkpoint = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
-    content = torch.load(checkpoint, weights_only=True)
+    content = torch.load(interrupted, weights_only=True)
     *outer, last = path.split("/")
     target = content
     for name in outer:
         target = target[int(name) if name.isdigit() else name]
     target[last] = value
-    torch.save(content, checkpoint)
+    torch.save(content, interrupted)
     monkeypatch.setattr(EventWriter, "started", stop)
     with pytest.raises(CheckpointError, match=f"checkpoint.pt .*'{field}'"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)

@@ -1,5 +1,7 @@
 import csv
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,10 @@ import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
-from galahstream.learn.inference import evaluate, predict
+from galahstream.learn.inference import Predictions, evaluate, predict
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.results import TrainingResult
-from galahstream.learn.trained_model import load_model
+from galahstream.learn.trained_model import TrainedModel, load_model
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 
@@ -28,42 +30,69 @@ def test_evaluating_gives_the_metrics_of_training_and_changes_nothing(
 ) -> None:
     model = load_model(run.out / "model.pt")
     before = [weights.clone() for weights in model.parameters()]
-    found = evaluate(model, toy_store)
-    assert found.labels[0].rmse == pytest.approx(run.test[0].rmse, rel=1e-4)
-    assert found.loss == pytest.approx(run.test_loss, rel=1e-4)
-    assert found.same_split
+    evaluation = evaluate(model, toy_store)
+    assert evaluation.labels[0].rmse == pytest.approx(run.test[0].rmse, rel=1e-4)
+    assert evaluation.loss == pytest.approx(run.test_loss, rel=1e-4)
+    assert evaluation.same_split
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_stars_without_labels_get_theirs_in_physical_units(
+def test_stars_without_labels_are_predicted_in_physical_units(
     run: TrainingResult, tmp_path: Path
 ) -> None:
     pair = make_pair(tmp_path / "raw", stars=50, seed=3)
     (pair.folder / "labels.npy").unlink()
     np.save(pair.folder / "ids.npy", np.arange(50) + 10**14)
     store = convert(pair.folder, tmp_path / "store")
-    found = predict(run.model, store)
+    predictions = predict(run.model, store)
     true = pair.labels[store.source_row, 4]
-    assert np.corrcoef(found.labels[:, 0], true)[0, 1] > 0.8
-    found.write_csv(tmp_path / "labels.csv")
+    assert np.corrcoef(predictions.labels[:, 0], true)[0, 1] > 0.8
+    predictions.write_csv(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["id"]) for row in rows] == store.ids.tolist()
-    assert float(rows[7]["teff"]) == pytest.approx(found.labels[7, 0], rel=1e-5)
+    assert float(rows[7]["teff"]) == pytest.approx(predictions.labels[7, 0], rel=1e-5)
     with pytest.raises(LabelError, match="predict"):
         evaluate(run.model, store)
     assert not (tmp_path / ".labels.csv").exists()
 
 
-def test_another_split_is_told(run: TrainingResult, pair: Pair, tmp_path: Path) -> None:
+def test_another_split_is_reported(run: TrainingResult, pair: Pair, tmp_path: Path) -> None:
     store = convert(pair.folder, tmp_path / "store", seed=5)
     assert not evaluate(run.model, store).same_split
 
 
-def test_spectra_of_another_length_or_grid_are_refused(run: TrainingResult, tmp_path: Path) -> None:
+def test_spectra_of_another_length_are_refused(run: TrainingResult, tmp_path: Path) -> None:
     other = convert(make_pair(tmp_path / "a", pixels=80).folder, tmp_path / "sa")
-    with pytest.raises(CheckpointError, match="80 pixels"):
+    with pytest.raises(CheckpointError, match="80 pixels per star and the model takes 64"):
         predict(run.model, other)
+
+
+@pytest.mark.parametrize(("shift", "fits"), [(0.0, True), (4.9, True), (-5.1, False)])
+def test_spectra_of_another_wavelength_range_are_refused(
+    run: TrainingResult, tmp_path: Path, shift: float, fits: bool
+) -> None:
+    recipe = replace(run.model.recipe, wavelength_range=(6000.0, 6063.0))
+    model = TrainedModel(run.model.network, recipe)
+    raw = make_pair(tmp_path / "raw").folder
+    np.save(raw / "wavelength.npy", np.linspace(6000, 6063, 64) + shift)
+    store = convert(raw, tmp_path / "store")
+    if fits:
+        assert len(predict(model, store).ids) == len(store)
+    else:
+        with pytest.raises(CheckpointError, match=r"5994\.9 to 6057\.9 Å .*6000\.0 to 6063\.0 Å"):
+            predict(model, store)
+
+
+def test_predictions_are_written_into_a_pipe(tmp_path: Path) -> None:
+    predictions = Predictions(np.array([7]), np.array([[5777.0]]), ("teff",), ("K",))
+    pipe, lines = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: lines.extend(pipe.read_text().splitlines()))
+    reader.start()
+    predictions.write_csv(pipe)
+    reader.join()
+    assert lines == ["id,teff", "7,5777"]
 
 
 def test_a_split_without_stars_is_refused(run: TrainingResult, tmp_path: Path) -> None:
@@ -80,12 +109,12 @@ def test_a_network_without_a_recipe_is_refused(toy_store: Store) -> None:
         predict(network, toy_store)
 
 
-def test_what_is_no_saved_model_is_refused_by_name(run: TrainingResult, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused_by_name(run: TrainingResult, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     with pytest.raises(SourceMissingError, match=r"model\.pt"):
         load_model(path)
-    whole = (run.out / "model.pt").read_bytes()
-    for content in (b"", b"not a model", whole[: len(whole) // 2]):
+    complete = (run.out / "model.pt").read_bytes()
+    for content in (b"", b"not a model", complete[: len(complete) // 2]):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"model\.pt"):
             load_model(path)

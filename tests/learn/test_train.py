@@ -1,12 +1,14 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import galahstream.learn.train as train_module
 from galahstream.conversion.convert import convert
 from galahstream.errors import (
     DestinationExistsError,
@@ -15,12 +17,18 @@ from galahstream.errors import (
     OptionError,
     TrainingDivergedError,
 )
+from galahstream.learn.inference import evaluate, predict
+from galahstream.learn.models.base import Prediction
+from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
 from galahstream.plots import figures
 from galahstream.store import Store
+from galahstream.validation import MAX_SEED
 from tests.conftest import Pair
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_loss_falls_and_the_label_is_learnt(run: TrainingResult) -> None:
@@ -45,7 +53,7 @@ def test_the_events_hold_every_scalar(run: TrainingResult) -> None:
     assert events.Scalars("loss/validation")[-1].value == pytest.approx(run.history[-1].val_loss)
 
 
-def test_history_metrics_and_pictures_lie_in_the_run(run: TrainingResult) -> None:
+def test_history_metrics_and_pictures_are_in_the_run(run: TrainingResult) -> None:
     with (run.out / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["train_loss"]) for row in rows] == [r.train_loss for r in run.history]
@@ -109,7 +117,7 @@ def test_a_loss_that_is_not_finite_ends_training(toy_store: Store, tmp_path: Pat
         train(toy_store, tmp_path / "out", epochs=1, lr=1e30, device="cpu")
 
 
-def test_without_matplotlib_training_goes_on_and_says_so(
+def test_without_matplotlib_training_works_and_says_so(
     toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "has_matplotlib", lambda: False)
@@ -124,3 +132,114 @@ def test_a_window_is_trained_on_and_remembered(pair: Pair, tmp_path: Path) -> No
     train(store, tmp_path / "out", epochs=1, device="cpu", window=(6010, 6039.5))
     model = load_model(tmp_path / "out" / "model.pt")
     assert (model.n_pixels, model.recipe.window) == (30, (6010, 6039.5))
+
+
+def test_numpy_options_train_save_load_and_resume(pair: Pair, tmp_path: Path) -> None:
+    np.save(pair.folder / "wavelength.npy", np.linspace(6000, 6063, 64))
+    store = convert(pair.folder, tmp_path / "store")
+    options: dict[str, Any] = {
+        "batch_size": np.int64(16),
+        "lr": np.float32(1e-3),
+        "seed": np.int64(7),
+        "labels": np.array(["teff"]),
+        "window": np.array([6010, 6039.5]),
+        "num_workers": np.int32(1),
+        "device": "cpu",
+    }
+    train(store, tmp_path / "run", epochs=np.int64(1), **options)  # type: ignore[arg-type]
+    result = train(store, tmp_path / "run", epochs=2, resume=True, **options)
+    model = load_model(tmp_path / "run" / "model.pt")
+    assert model.recipe == result.model.recipe
+    assert (model.recipe.seed, model.recipe.window) == (7, (6010.0, 6039.5))
+    plain = {**options, "lr": float(np.float32(1e-3)), "seed": 7, "labels": ["teff"]}
+    same = train(store, tmp_path / "plain", epochs=2, **plain)
+    assert torch.equal(next(same.model.parameters()), next(model.parameters()))
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 2**64])
+def test_a_seed_that_no_model_file_can_hold_is_refused_before_training(
+    toy_store: Store, tmp_path: Path, seed: int
+) -> None:
+    with pytest.raises(OptionError, match=f"seed {seed} "):
+        train(toy_store, tmp_path / "out", epochs=1, seed=seed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_largest_seed_is_saved_and_loaded(toy_store: Store, tmp_path: Path) -> None:
+    train(toy_store, tmp_path / "out", epochs=1, seed=MAX_SEED, device="cpu")
+    assert load_model(tmp_path / "out" / "model.pt").recipe.seed == MAX_SEED
+
+
+def test_training_does_not_depend_on_the_default_dtype(toy_store: Store, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"device": "cpu", "labels": ("teff",)}
+    expected = train(toy_store, tmp_path / "a", epochs=2, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(toy_store, tmp_path / "b", epochs=1, **options)
+        result = train(toy_store, tmp_path / "b", epochs=2, resume=True, **options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for a, b in zip(expected.model.parameters(), result.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert evaluate(load_model(tmp_path / "b" / "model.pt"), toy_store).loss == result.test_loss
+
+
+def test_metrics_that_are_not_numbers_are_null(pair: Pair, tmp_path: Path) -> None:
+    first = convert(pair.folder, tmp_path / "first")
+    labels = pair.labels.copy()
+    labels[first.source_row[first.split == 2], 5] = 4.0  # no R² without variation
+    np.save(pair.folder / "labels.npy", labels)
+    store = convert(pair.folder, tmp_path / "store")
+    result = train(store, tmp_path / "run", epochs=1, device="cpu", labels=("logg",))
+    text = (tmp_path / "run" / "metrics.json").read_text()
+    metrics = json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    assert metrics["test"]["logg"]["r2"] is None
+    assert metrics == result.as_dict()
+    assert evaluate(result.model, store).as_dict()["labels"]["logg"]["r2"] is None  # type: ignore
+
+
+def test_the_result_says_all_that_the_metrics_hold(run: TrainingResult) -> None:
+    metrics = json.loads((run.out / "metrics.json").read_text())
+    assert metrics == run.as_dict()
+    assert metrics["settings"] == {
+        "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42, "device": "cpu",
+    }  # fmt: skip
+    assert metrics["parameters"] == run.model.n_parameters
+    assert run.seconds == sum(record.seconds for record in run.history)
+
+
+def test_after_a_diverged_run_the_advice_can_be_followed(toy_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match=r"another folder \(out=, --out\)"):
+        train(toy_store, tmp_path / "out", epochs=1, lr=1e30, device="cpu")
+    with pytest.raises(DestinationExistsError, match=r"another folder \(out=, --out\)"):
+        train(toy_store, tmp_path / "out", epochs=1, device="cpu")
+    train(toy_store, tmp_path / "other", epochs=1, device="cpu")
+
+
+class PairNetwork(SpectraCNN):
+    """A network that estimates variances too."""
+
+    def forward(self, flux: torch.Tensor) -> Any:
+        mean = super().forward(flux)
+        return Prediction(mean, torch.zeros_like(mean))
+
+
+def test_a_network_that_returns_a_named_pair_is_trained_and_used(
+    toy_store: Store, tmp_path: Path, run: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "SpectraCNN", PairNetwork)
+    result = train(toy_store, tmp_path / "out", epochs=4, device="cpu", labels=("teff",))
+    assert result.test == run.test
+    assert np.array_equal(
+        predict(result.model, toy_store).labels, predict(run.model, toy_store).labels
+    )
+
+
+def test_the_log_tells_each_epoch(
+    toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[str] = []
+    train(toy_store, tmp_path / "out", epochs=2, device="cpu", report=lines.append)
+    assert lines[0].startswith("210 train, 45 val, 45 test stars of 64 pixels; ")
+    assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
+    assert capsys.readouterr() == ("", "")

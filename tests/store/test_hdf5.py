@@ -10,6 +10,7 @@ import pytest
 
 from galahstream.conversion.convert import convert
 from galahstream.errors import CostlyChunksWarning, OptionError
+from galahstream.sources.base import OnBad
 from galahstream.store import open_store
 from galahstream.store.formats.hdf5 import row_index
 from galahstream.store.readers import Hdf5Reader, MappedReader, PreadReader, RowSpan
@@ -144,7 +145,7 @@ def test_every_layout_but_a_virtual_one_is_a_source(
         write(file)
     with h5py.File(path) as file:
         wanted = file["flux"][:]
-    bad = "skip" if write is chunks_missing else "raise"
+    bad: OnBad = "skip" if write is chunks_missing else "raise"
     store = convert(path, tmp_path / "store", labels=[], on_bad=bad)
     assert np.array_equal(store.flux[:], wanted[store.source_row], equal_nan=True)
 

@@ -8,21 +8,15 @@ from hypothesis import strategies as st
 
 from galahstream.errors import GalahStreamError, StoreFormatError
 from galahstream.store import Store
-from galahstream.store.manifest import Manifest, _canonical
-from galahstream.system.digest import text_digest
+from galahstream.store.manifest import Manifest, Provenance, signed
 from tests.test_validation import ANYTHING
-
-
-def signed(body: dict[str, Any]) -> str:
-    """Return a manifest with the digest that goes with it, as any author can compute it."""
-    body.pop("digest", None)
-    return json.dumps({**body, "digest": text_digest(_canonical(body))})
 
 
 @pytest.fixture
 def body(npy_store: Store) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(npy_store.manifest.to_json())
-    return found
+    fields: dict[str, Any] = json.loads(npy_store.manifest.to_json())
+    del fields["digest"]
+    return fields
 
 
 @pytest.mark.parametrize(
@@ -40,17 +34,22 @@ def body(npy_store: Store) -> dict[str, Any]:
         ("digests", {"flux": "0"}),
         ("skipped", [[1, "x" * 5000]]),
         ("row_order", "../../elsewhere"),
+        ("quantization", {"bscale": 0}),
         ("code", {"scale": 0}),
+        ("chunk_rows", 0),
+        ("compression", "zip"),
+        ("provenance", {"survey": 4}),
+        ("split_seed", 2**63),
+        ("kind", ["galahstream store"]),
     ],
 )
-def test_a_claim_that_cannot_be_is_refused_by_field(
-    body: dict[str, Any], field: str, value: Any
-) -> None:
-    with pytest.raises(StoreFormatError, match=f"the field '{field}|the field 'split_sizes"):
+def test_an_impossible_value_raises_by_field(body: dict[str, Any], field: str, value: Any) -> None:
+    expected = f"manifest field '{field}|field 'split_sizes|field 'quantization|not the manifest"
+    with pytest.raises(StoreFormatError, match=expected):
         Manifest.from_json(signed({**body, field: value}), "manifest.json")
 
 
-def test_two_labels_of_one_name_are_refused(body: dict[str, Any]) -> None:
+def test_two_labels_of_one_name_raise(body: dict[str, Any]) -> None:
     body["labels"][1]["name"] = body["labels"][0]["name"]
     with pytest.raises(StoreFormatError, match="two labels have one name"):
         Manifest.from_json(signed(body), "manifest.json")
@@ -59,20 +58,52 @@ def test_two_labels_of_one_name_are_refused(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"version": 1' + "0" * 5000 + "}", '{"version": NaN}', "", "null"]
 )
-def test_text_that_is_hard_to_read_is_refused(text: str) -> None:
-    with pytest.raises(StoreFormatError, match="no manifest"):
+def test_text_that_is_hard_to_read_raises(text: str) -> None:
+    with pytest.raises(StoreFormatError, match="not the manifest"):
         Manifest.from_json(text, "manifest.json")
 
 
 def test_fields_that_came_later_may_be_missing(body: dict[str, Any]) -> None:
-    for field in ("code", "row_order"):
+    for field in ("quantization", "row_order", "chunk_rows", "compression", "provenance"):
         del body[field]
-    assert Manifest.from_json(signed(body), "manifest.json").row_order == "split"
+    manifest = Manifest.from_json(signed(body), "manifest.json")
+    assert (manifest.row_order, manifest.chunk_rows, manifest.compression) == ("split", 1, None)
+    assert manifest.provenance == Provenance()
+
+
+def test_fields_that_a_later_version_adds_are_ignored(body: dict[str, Any]) -> None:
+    assert Manifest.from_json(signed({**body, "error_dtype": "float32"}), "x").n_stars == 60
+
+
+def test_a_manifest_with_earlier_names_opens(body: dict[str, Any]) -> None:
+    earlier = {**body, "dtype": "uint16"}
+    for field in ("quantization", "chunk_rows", "compression", "provenance"):
+        del earlier[field]
+    earlier["odd_pixels"] = earlier.pop("pixel_counts")
+    earlier["left_out"] = earlier.pop("skipped")
+    earlier["code"] = {
+        "scale": 5e-5, "zero": -0.5, "no_value": 65535, "clipped": 3, "largest_error": 2.5e-5,
+    }  # fmt: skip
+    text = signed(earlier)
+    manifest = Manifest.from_json(text, "manifest.json")
+    assert manifest.quantization is not None
+    assert (manifest.quantization.bscale, manifest.quantization.bzero) == (5e-5, -0.5)
+    assert manifest.quantization.clipped == 3
+    with pytest.raises(StoreFormatError, match="its own digest"):
+        Manifest.from_json(text.replace('"clipped": 3', '"clipped": 4'), "manifest.json")
+
+
+def test_no_manifest_of_a_plan_is_longer_than_its_largest(npy_store: Store) -> None:
+    manifest = npy_store.manifest
+    largest = manifest.largest
+    largest.check_readable()
+    assert len(manifest.to_json()) < len(largest.to_json())
+    assert largest.largest == largest
 
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_claim_is_read_or_refused(data: st.DataObject) -> None:
+def test_any_value_is_read_or_raises(data: st.DataObject) -> None:
     manifest = {
         "n_stars": 3, "n_pixels": 4, "dtype": "float32", "wavelength": "unknown", "labels": [],
         "split": [0.4, 0.3, 0.3], "split_sizes": [1, 1, 1], "split_seed": 1, "groups": None,
@@ -80,7 +111,9 @@ def test_any_claim_is_read_or_refused(data: st.DataObject) -> None:
         "digests": dict.fromkeys(
             ("labels", "wavelength", "ids", "source_row", "split", "digests"), "0" * 16
         ),
-        "code": None, "row_order": "split", "flux_unit": "", "wavelength_unit": "", "version": 1,
+        "quantization": None, "chunk_rows": 1, "compression": None,
+        "provenance": dict.fromkeys(("survey", "release", "reader", "resampling")),
+        "row_order": "split", "flux_unit": "", "wavelength_unit": "", "version": 1,
         "kind": "galahstream store",
     }  # fmt: skip
     assert Manifest.from_json(signed(dict(manifest)), "manifest.json").n_stars == 3

@@ -13,6 +13,7 @@ import pytest
 import galahstream as gs
 from galahstream.errors import StoreFormatError
 from galahstream.store import Store, open_store
+from galahstream.store.layout import FormatName
 from galahstream.store.opening import explain_open_errors
 
 
@@ -40,6 +41,7 @@ def test_a_link_that_points_elsewhere_after_opening_does_not_matter(
     assert np.array_equal(linked.flux[:], store.flux[:], equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_a_relative_path_survives_another_working_directory(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +89,7 @@ def test_other_errors_pass(tmp_path: Path) -> None:
         raise StoreFormatError(msg)
 
 
+@pytest.mark.slow
 def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -> None:
     path = gs.convert(npy_store.path.parent / "raw", npy_store.path.parent / "b.h5", format="hdf5")
     with h5py.File(path.path, "r+"):
@@ -98,9 +101,9 @@ def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -
 
 
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
-def test_too_many_open_files_are_named(npy_store: Store, format: str) -> None:
+def test_too_many_open_files_are_named(npy_store: Store, format: FormatName) -> None:
     folder = npy_store.path.parent
-    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path  # type: ignore[arg-type]
+    path = gs.convert(folder / "raw", folder / f"other.{format}", format=format).path
     _ = open_store(path).flux[0]  # modules are loaded
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []

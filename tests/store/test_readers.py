@@ -1,14 +1,16 @@
 """Which reader is chosen, and what each does with the file."""
 
+import mmap
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from galahstream.errors import OptionError, StoreFormatError
-from galahstream.store import Store, open_store, readahead, readers
+from galahstream.store import Store, open_store, readahead
 from galahstream.store.readers import Reading
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -23,7 +25,7 @@ def test_a_store_larger_than_half_of_the_free_memory_is_not(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = SimpleNamespace(available=1000)
-    monkeypatch.setattr(readers.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     store = open_store(npy_store.path)
     assert store.flux.access == "pread"
     assert "memory free" in store.flux.access_reason
@@ -35,7 +37,7 @@ def test_a_network_file_system_is_not(npy_store: Store, monkeypatch: pytest.Monk
         SimpleNamespace(mountpoint="/", fstype="ext4"),
         SimpleNamespace(mountpoint=str(npy_store.path.parent.resolve()), fstype="nfs4"),
     ]
-    monkeypatch.setattr(readers.psutil, "disk_partitions", lambda all: mounts)
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
     store = open_store(npy_store.path)
     assert store.flux.access == "pread"
     assert "nfs4" in store.info()["access_reason"]
@@ -59,11 +61,12 @@ def test_rows_are_prefetched_in_runs_and_once(
     npy_store: Store, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[tuple[int, int]] = []
+
+    def record(descriptor: int, start: int, length: int, advice: int) -> None:
+        requests.append((start, length))
+
     monkeypatch.setattr(readahead, "HAS_NOWAIT_READS", False)
-    monkeypatch.setattr(
-        readahead.os, "posix_fadvise",
-        lambda descriptor, start, length, advice: requests.append((start, length)), raising=False,
-    )  # fmt: skip
+    monkeypatch.setattr(os, "posix_fadvise", record, raising=False)
     with open_store(npy_store.path, reading=reading) as store:
         store.prefetch(np.array([7, 9, 8, 20]))
         # Rows 7 to 9 are adjacent; the first request turns the kernel's own read-ahead off.
@@ -78,8 +81,8 @@ def test_systems_without_advice_do_without(
 ) -> None:
     for name in ("HAS_FADVISE", "HAS_NOWAIT_READS"):
         monkeypatch.setattr(readahead, name, False)
-    monkeypatch.delattr(readahead.mmap, "MADV_RANDOM", raising=False)
-    monkeypatch.delattr(readahead.mmap, "MADV_DONTNEED", raising=False)
+    monkeypatch.delattr(mmap, "MADV_RANDOM", raising=False)
+    monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
     with open_store(npy_store.path, reading="mapped") as store:
         store.prefetch(np.arange(9))
         store.release_pages()

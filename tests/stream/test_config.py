@@ -14,6 +14,7 @@ def test_the_configuration_names_versions_and_device(capsys: pytest.CaptureFixtu
         assert word in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["ImportError('none')", "AttributeError('x')", "SystemError(7)"])
 def test_a_numba_that_cannot_be_imported_means_numpy_said_once(tmp_path: Path, error: str) -> None:
     (tmp_path / "numba.py").write_text(f"raise {error}\n")

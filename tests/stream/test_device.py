@@ -10,7 +10,6 @@ import torch
 
 from galahstream.errors import DeviceError
 from galahstream.store import Store
-from galahstream.stream import device as device_module
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import batch_memory, choose_device, to_device
 from galahstream.stream.loader import SpectraLoader
@@ -114,7 +113,7 @@ def test_memory_is_pinned_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> Non
         asked.append(options)
         return torch.zeros(shape)
 
-    monkeypatch.setattr(device_module.torch, "empty", empty)
+    monkeypatch.setattr(torch, "empty", empty)
     for device in (torch.device("cpu"), MPS):
         assert batch_memory((2, 3), device).dtype == np.float32
     assert asked == []
@@ -131,7 +130,7 @@ def test_batches_on_the_cpu_are_handed_on_without_a_copy() -> None:
 def test_a_loader_gives_its_batches_on_the_device(
     npy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galahstream.stream.loader.choose_device", lambda name: MPS)
+    monkeypatch.setattr("galahstream.stream.options.choose_device", lambda name: MPS)
     loader = SpectraLoader(SpectraDataset(npy_store), 8, device="mps")
     wanted = torch.cat([flux for flux, _ in SpectraLoader(SpectraDataset(npy_store), 8)])
     recorder = Recorder(monkeypatch, pinned=False)

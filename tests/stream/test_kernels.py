@@ -191,6 +191,7 @@ def test_without_numba_numpy_runs_and_it_is_said_once() -> None:
         assert kernels.best_backend().name == "numpy"
 
 
+@pytest.mark.slow
 def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(tmp_path: Path) -> None:
     code = (
         "import numba, numba.core.caching as caching\n"

@@ -1,4 +1,4 @@
-"""Whatever way a batch takes, it is the same batch, bit for bit."""
+"""Batches are the same bit for bit, whatever the format, reader, kernel and workers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +11,8 @@ import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.store import open_store
+from galahstream.store.layout import Dtype
+from galahstream.store.readers import Reading
 from galahstream.stream import dataset as dataset_module
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import (
@@ -20,6 +22,8 @@ from galahstream.stream.kernels import (
     numpy_backend,
 )
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.options import WorkerType
+from galahstream.stream.transforms import LogFlux
 from tests.conftest import Pair, make_pair
 
 STORES: dict[str, dict[str, Any]] = {
@@ -29,7 +33,12 @@ STORES: dict[str, dict[str, Any]] = {
     "hdf5-gzip": {"format": "hdf5", "chunk_rows": 7, "compression": "gzip"},
     "hdf5-lzf": {"format": "hdf5", "compression": "lzf"},
 }
-WORKERS = [(0, "thread"), (1, "thread"), (3, "thread"), (2, "process")]
+WORKERS: list[tuple[int, WorkerType]] = [
+    (0, "thread"),
+    (1, "thread"),
+    (3, "thread"),
+    (2, "process"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +49,10 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def batches(loader: SpectraLoader) -> list[tuple[torch.Tensor, ...]]:
     with loader:
         return [batch for _ in range(2) for batch in loader]
+
+
+def readings_of(options: dict[str, Any]) -> tuple[Reading, ...]:
+    return ("auto",) if "compression" in options else ("mapped", "pread")
 
 
 def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> None:
@@ -53,7 +66,7 @@ def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> Non
 def test_stores_and_ways_of_reading_give_identical_batches(
     survey: Pair,
     tmp_path: Path,
-    dtype: str,
+    dtype: Dtype,
     backend: KernelBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -61,7 +74,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
     wanted: list[Any] = []
     for name, options in STORES.items():
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path
-        for reading in ("auto",) if "compression" in options else ("mapped", "pread"):
+        for reading in readings_of(options):
             for workers, worker_type in WORKERS[:3]:
                 dataset = SpectraDataset(open_store(path, reading=reading), return_ids=True)
                 found = batches(
@@ -76,7 +89,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("name", ["npy", "hdf5-chunks", "hdf5-gzip"])
 def test_processes_give_the_batches_of_threads(
-    survey: Pair, tmp_path: Path, name: str, dtype: str
+    survey: Pair, tmp_path: Path, name: str, dtype: Dtype
 ) -> None:
     path = convert(survey.folder, tmp_path / name, dtype=dtype, **STORES[name]).path
     found = [
@@ -86,7 +99,7 @@ def test_processes_give_the_batches_of_threads(
                 worker_type=worker_type,
             )
         )
-        for workers, worker_type in ((0, "thread"), (2, "process"))
+        for workers, worker_type in (WORKERS[0], WORKERS[-1])
     ]  # fmt: skip
     check_equal(*found)
 
@@ -94,14 +107,14 @@ def test_processes_give_the_batches_of_threads(
 @pytest.mark.parametrize("options", [{"window": (5010, 5029)}, {"transform": None}])
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 def test_windows_and_plain_flux_too(
-    survey: Pair, tmp_path: Path, dtype: str, options: dict[str, Any]
+    survey: Pair, tmp_path: Path, dtype: Dtype, options: dict[str, Any]
 ) -> None:
     grid = np.arange(64) + 5000.0
     store = convert(survey.folder, tmp_path / "a", dtype=dtype, wavelength=grid)
-    whole = SpectraDataset(store, transform=options.get("transform", dataset_module.LogFlux()))
+    whole = SpectraDataset(store, transform=options.get("transform", LogFlux()))
     pixels = slice(10, 30) if "window" in options else slice(None)
     wanted = torch.stack([x for x, _ in whole])[:, pixels]
-    for reading in ("mapped", "pread"):
+    for reading in readings_of({}):
         dataset = SpectraDataset(open_store(store.path, reading=reading), **options)
         found = torch.cat(
             [x for x, _ in batches(SpectraLoader(dataset, 9))[: -(-len(dataset) // 9)]]
@@ -139,7 +152,7 @@ def test_memory_of_batches_is_used_again(survey: Pair, tmp_path: Path) -> None:
 
 def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
     path = convert(survey.folder, tmp_path / "a").path
-    for reading in ("mapped", "pread"):
+    for reading in readings_of({}):
         dataset = SpectraDataset(open_store(path, reading=reading))
         free, bound = (
             batches(SpectraLoader(dataset, 8, shuffle=True, memory_budget=budget))
@@ -150,7 +163,7 @@ def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
 def test_one_dataset_is_read_by_many_threads_at_once(
-    survey: Pair, tmp_path: Path, reading: str
+    survey: Pair, tmp_path: Path, reading: Reading
 ) -> None:
     path = convert(survey.folder, tmp_path / "a").path
     dataset = SpectraDataset(open_store(path, reading=reading))

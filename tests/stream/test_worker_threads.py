@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 
 import numpy as np
 import psutil
@@ -18,6 +19,7 @@ from galahstream.errors import WorkerError
 from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
+from galahstream.stream.workers.base import BatchRequest, BatchTensors
 from galahstream.stream.workers.threads import ThreadWorkerPool
 
 
@@ -38,31 +40,58 @@ def _no_workers_left() -> None:
     wait_for_no_workers()
 
 
-def test_results_come_in_order_however_long_each_takes() -> None:
-    def slow(number: int) -> int:
-        time.sleep(0.01 * (number % 3))
-        return number
-
-    crew = ThreadWorkerPool(3, 4)
-    found = list(crew.run((lambda number=number: slow(number)) for number in range(20)))
-    assert found == list(range(20))
-    assert len(workers()) == 3
-    assert list(crew.run(iter([]))) == []
-    crew.close()
-
-
-def test_no_more_is_made_ahead_than_the_depth() -> None:
-    asked = []
-
-    def makers():  # type: ignore[no-untyped-def]
-        for number in range(50):
+def requests(count: int, asked: list[int] | None = None) -> Iterator[BatchRequest]:
+    for number in range(count):
+        if asked is not None:
             asked.append(number)
-            yield lambda number=number: number
+        yield BatchRequest(np.array([number]))
 
-    crew = ThreadWorkerPool(2, 3)
-    for number in crew.run(makers()):
+
+def echo(request: BatchRequest) -> BatchTensors:
+    """Return the indices after a while that depends on them."""
+    time.sleep(0.01 * (int(request.indices[0]) % 3))
+    return (torch.from_numpy(request.indices),)
+
+
+def test_results_come_in_order_however_long_each_takes() -> None:
+    pool = ThreadWorkerPool(echo, 3, 4)
+    assert [int(index) for (index,) in pool.run(requests(20))] == list(range(20))
+    assert len(workers()) == 3
+    assert list(pool.run(iter([]))) == []
+    pool.close()
+
+
+def test_no_more_is_read_ahead_than_the_depth() -> None:
+    asked: list[int] = []
+    pool = ThreadWorkerPool(echo, 2, 3)
+    for number, _ in enumerate(pool.run(requests(20, asked))):
         assert len(asked) <= number + 1 + 3
-    crew.close()
+    pool.close()
+
+
+def test_two_runs_of_a_pool_at_a_time_do_not_mix() -> None:
+    pool = ThreadWorkerPool(echo, 2, 3)
+    pairs = list(zip(pool.run(requests(20)), pool.run(requests(20)), strict=True))
+    assert all(int(first) == int(second) for (first,), (second,) in pairs)
+    pool.close()
+
+
+@pytest.mark.slow
+def test_a_batch_that_takes_longer_than_the_timeout_is_an_error_that_names_it(
+    npy_store: Store,
+) -> None:
+    def slow(flux: np.ndarray) -> np.ndarray:
+        time.sleep(0.3)
+        return np.asarray(np.nan_to_num(flux))
+
+    dataset = SpectraDataset(npy_store, transform=slow)
+    with (
+        SpectraLoader(dataset, 4, num_workers=1, timeout=0.05) as loader,
+        pytest.raises(WorkerError, match=r"batch 0 of this iteration did not arrive within 0.05 s"),
+    ):
+        list(loader)
+    with SpectraLoader(dataset, 21, num_workers=1, timeout=20) as loader:
+        assert len(list(loader)) == 2
 
 
 class Failing:
@@ -75,7 +104,7 @@ class Failing:
         self.count += 1
         if self.count == self.at:
             raise ZeroDivisionError("of the user's own")
-        return np.nan_to_num(flux)
+        return np.asarray(np.nan_to_num(flux))
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
@@ -124,6 +153,7 @@ def _count(loader: SpectraLoader) -> int:
     return sum(len(flux) for flux, _ in loader)
 
 
+@pytest.mark.slow
 def test_a_forked_child_starts_threads_of_its_own(npy_store: Store) -> None:
     with SpectraLoader(SpectraDataset(npy_store), 4) as loader:
         assert _count(loader) == 42
@@ -137,6 +167,7 @@ def _in_child(store: Store, seed: int) -> int:
         return _count(loader)
 
 
+@pytest.mark.slow
 def test_a_fork_in_the_middle_of_an_epoch_harms_neither(npy_store: Store) -> None:
     code = (
         "import os, sys, warnings, galahstream as gs\n"
@@ -163,6 +194,7 @@ def started(code: str, store: Store) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["break", "raise KeyboardInterrupt", "sys.exit(0)"])
 def test_a_script_that_leaves_a_loop_ends_at_once(npy_store: Store, ending: str) -> None:
     script = started(
@@ -178,6 +210,7 @@ def test_a_script_that_leaves_a_loop_ends_at_once(npy_store: Store, ending: str)
     assert time.monotonic() - left < 3
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_transform_takes_long_ends_the_script(npy_store: Store) -> None:
     script = started(
         "import signal, sys, time, galahstream as gs\n"

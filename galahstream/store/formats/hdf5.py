@@ -1,11 +1,12 @@
 """Stores as one HDF5 file, which h5py, h5dump and others read.
 
-An uncompressed file is laid out by HDF5 and then filled by offset, so that its
+An uncompressed file is laid out by HDF5 and then filled by byte offset, so that its
 flux can be memory-mapped. A compressed one is written and read through h5py.
 """
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,184 +16,186 @@ import numpy.typing as npt
 
 from galahstream.errors import CostlyChunksWarning, OptionError, StoreFormatError
 from galahstream.store.layout import (
-    FLUX_DTYPES,
+    MANIFEST_LIMIT,
     ArrayLocation,
+    ArraySpec,
+    FluxWriter,
+    OffsetFluxWriter,
     RowIndex,
-    array_specs,
+    StoreSpec,
     map_array,
 )
 from galahstream.system.disk import preallocate, write_at
 from galahstream.system.hdf5_safety import rejection_reason
 
-COMPRESSIONS = ("gzip", "lzf")
-# Metadata of v110 carries checksums; the older default changed flux in silence when damaged.
+# Metadata of v110 has checksums; damage to the older default changed flux silently.
 _LIBVER = ("v110", "v110")
 _PAGE = 4096
-# Reading a spectrum then costs this many times its bytes.
+# Warn if reading one spectrum reads at least this many times its bytes.
 _SLOW_READ_FACTOR = 8
+# What h5py raises for damaged files.
+_HDF5_ERRORS = (OSError, KeyError, RuntimeError, AttributeError, TypeError, ValueError)
 
 
-def create_files(
-    path: Path,
-    n_stars: int,
-    n_pixels: int,
-    n_labels: int,
-    flux_dtype: str,
-    *,
-    chunk_rows: int,
-    compression: str | None,
-    manifest_bytes: int,
-) -> dict[str, ArrayLocation]:
-    """Create the file of a store with its datasets allocated and room for the manifest.
+class NewHdf5File:
+    """An uncompressed file that is being written by byte offset.
 
-    HDF5 makes a layout of no bytes beside it, which :func:`write_manifest` takes
-    over: a file that HDF5 itself has open is lost when its process is killed. An
-    array that an earlier run wrote, laid out alike, stays as it is.
-
-    Returns
-    -------
-    dict
-        The place of each array by its name; without ``flux`` where it is
-        compressed, and HDF5 writes the file itself.
+    HDF5 creates a layout without array data beside it: a file that HDF5 itself has
+    open is lost when its process is killed. The last step copies the layout's bytes
+    around the arrays.
     """
-    layout = path if compression is not None else _layout_of(path)
-    with h5py.File(
-        layout, "w", libver=_LIBVER, alignment_threshold=_PAGE, alignment_interval=_PAGE
-    ) as file:
-        room = h5py.string_dtype("utf-8", manifest_bytes)
-        file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
-        for name, (shape, dtype) in array_specs(n_stars, n_pixels, n_labels, flux_dtype).items():
-            if name == "flux":
-                chunk = (min(chunk_rows, n_stars), n_pixels)
-                _create(file, name, shape, dtype, chunk, compression)
-            else:
-                _create(file, name, shape, dtype, None, None)
-        places = {name: _first_run(dataset, path) for name, dataset in file.items()}
-    preallocate(path, layout.stat().st_size)
-    return {name: place for name, place in places.items() if place is not None}
 
-
-def write_manifest(path: Path, text: str, places: Mapping[str, ArrayLocation]) -> None:
-    """Fill the room that was left for the manifest, and all that lies around the arrays."""
-    if "flux" not in places:
-        _fill_room(path, text)
-        return
-    layout = _layout_of(path)
-    _fill_room(layout, text)
-    with layout.open("rb") as source, path.open("r+b") as target:
-        start = 0
-        for place in sorted(places.values(), key=lambda place: place.offset):
-            _copy(source, target, start, place.offset)
-            start = place.stop
-        _copy(source, target, start, layout.stat().st_size)
-    layout.unlink()
-
-
-def layout_of_store(path: Path) -> dict[str, Any]:
-    """Return the options of :func:`create_files` that give a file like this store's."""
-    with h5py.File(path, "r") as file:
-        flux = file["flux"]
-        return {
-            "chunk_rows": flux.chunks[0] if flux.chunks else 1,
-            "compression": flux.compression,
-            "manifest_bytes": h5py.h5a.open(file.id, b"manifest").dtype.itemsize,
+    def __init__(self, path: Path, layout: Path, locations: dict[str, ArrayLocation]) -> None:
+        self._path, self._layout = path, layout
+        self._filled = sorted(locations.values(), key=lambda location: location.offset)
+        self.flux: FluxWriter = OffsetFluxWriter(locations["flux"])
+        self.locations: Mapping[str, ArrayLocation] = {
+            name: location for name, location in locations.items() if name != "flux"
         }
 
-
-def _layout_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.layout")
-
-
-def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
-    source.seek(start)
-    data = np.frombuffer(source.read(stop - start), dtype=np.uint8)
-    write_at(target.fileno(), data, start)
-
-
-def _fill_room(path: Path, text: str) -> None:
-    with h5py.File(path, "r+", libver=_LIBVER) as file:
-        attribute = h5py.h5a.open(file.id, b"manifest")
-        room = attribute.dtype.itemsize
-        data = text.encode()
-        if len(data) > room:
-            msg = f"{path}: a manifest of {len(data)} bytes does not fit the {room} left for it"
-            raise StoreFormatError(msg)
-        attribute.write(np.array(data.ljust(room), dtype=attribute.dtype))
+    def write_manifest(self, text: str) -> None:
+        """Write the manifest and all HDF5 metadata around the arrays."""
+        _fill_manifest(self._layout, text)
+        with self._layout.open("rb") as source, self._path.open("r+b") as target:
+            start = 0
+            for location in self._filled:
+                _copy(source, target, start, location.offset)
+                start = location.stop
+            _copy(source, target, start, self._layout.stat().st_size)
+        self._layout.unlink()
 
 
-def read_manifest(path: Path, limit: int) -> str:
-    """Return the manifest's text, refusing one larger than `limit` bytes."""
-    try:
+class NewCompressedHdf5File:
+    """A file with compressed flux, which HDF5 writes itself."""
+
+    def __init__(self, path: Path, spec: StoreSpec, locations: dict[str, ArrayLocation]) -> None:
+        self._path = path
+        self.locations: Mapping[str, ArrayLocation] = locations
+        self.flux: FluxWriter = CompressedFluxWriter(path, spec)
+
+    def write_manifest(self, text: str) -> None:
+        """Write the manifest."""
+        _fill_manifest(self._path, text)
+
+
+class Hdf5Format:
+    """One HDF5 file, with the manifest in the root attribute ``manifest``."""
+
+    name = "hdf5"
+
+    def create(
+        self, path: Path, spec: StoreSpec, manifest_bytes: int, linked_flux: Path | None = None
+    ) -> NewHdf5File | NewCompressedHdf5File:
+        """Create the file with its datasets allocated and room for the manifest."""
+        if linked_flux is not None:
+            msg = "an HDF5 store cannot be made in place; convert without in_place (--in-place)"
+            raise OptionError(msg)
+        layout = path if spec.compression is not None else path.with_name(f"{path.name}.layout")
+        with h5py.File(
+            layout, "w", libver=_LIBVER, alignment_threshold=_PAGE, alignment_interval=_PAGE
+        ) as file:
+            room = h5py.string_dtype("utf-8", manifest_bytes)
+            file.attrs.create("manifest", b" " * manifest_bytes, dtype=room)
+            for name, array in spec.arrays().items():
+                _create(file, name, array)
+            chunk = (min(spec.chunk_rows, spec.n_stars), spec.n_pixels)
+            _create(file, "flux", spec.flux, chunk, spec.compression)
+            locations = {
+                name: _contiguous_location(dataset, path)
+                for name, dataset in file.items()
+                if name != "flux" or spec.compression is None
+            }
+        preallocate(path, layout.stat().st_size)
+        if spec.compression is not None:
+            return NewCompressedHdf5File(path, spec, locations)
+        return NewHdf5File(path, layout, locations)
+
+    def layout_of(self, path: Path, spec: StoreSpec) -> tuple[StoreSpec, int]:
+        """Return chunking and manifest size of a file, which may be older than its manifest says.
+
+        The first stores do not say how they are chunked, and users may have
+        rewritten a file with other chunks.
+        """
         with h5py.File(path, "r") as file:
-            if "manifest" not in file.attrs:
-                msg = f"{path}: an HDF5 file without a manifest is no store; convert it into one"
-                raise StoreFormatError(msg)
-            attribute = h5py.h5a.open(file.id, b"manifest")
-            if attribute.dtype.kind != "S" or attribute.dtype.itemsize > limit:
-                msg = f"{path}: attribute 'manifest' is no text of at most {limit} bytes"
-                raise StoreFormatError(msg)
-            return bytes(file.attrs["manifest"]).decode("utf-8", errors="replace")
-    except StoreFormatError:
-        raise
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        msg = f"{path}: HDF5 cannot read this file ({error}); it is damaged or no HDF5 file"
-        raise StoreFormatError(msg) from error
+            flux = file["flux"]
+            chunk_rows = flux.chunks[0] if flux.chunks else 1
+            manifest_bytes = h5py.h5a.open(file.id, b"manifest").dtype.itemsize
+            return replace(spec, chunk_rows=chunk_rows, compression=flux.compression), int(
+                manifest_bytes
+            )
 
+    def describe_manifest(self, path: Path) -> str:
+        """Return the name of a store's manifest for messages."""
+        return str(path)
 
-def open_arrays(
-    path: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
-) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
-    """Return each array but the flux, and where the rows of flux lie, after checking.
-
-    Arrays are mapped where they lie plainly in the file; the second result is
-    None where the rows of flux do not.
-
-    Raises
-    ------
-    StoreFormatError
-        If a dataset is missing or is not what the manifest says.
-    """
-    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
-    arrays = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for name, (shape, dtype) in shapes.items():
-                why = rejection_reason(file, name, path) if name in file.keys() else "is missing"  # noqa: SIM118
-                if why is not None:
-                    msg = f"{path}: dataset {name!r} {why}; convert the source again"
-                    raise StoreFormatError(msg)
-                found = file[name]
-                if not isinstance(found, h5py.Dataset):
-                    msg = f"{path}: {name!r} is a group, not a dataset; convert the source again"
-                    raise StoreFormatError(msg)
-                if (found.shape, found.dtype) != (shape, dtype):
+    def read_manifest(self, path: Path) -> str:
+        """Return the text of a store's manifest."""
+        try:
+            with h5py.File(path, "r") as file:
+                if "manifest" not in file.attrs:
                     msg = (
-                        f"{path}: dataset {name!r} holds {found.dtype} of shape {found.shape}; "
-                        f"the manifest says {dtype} of shape {shape}: convert again"
+                        f"{path}: an HDF5 file without a manifest is not a store; expected a file "
+                        f"made by 'galahstream convert'"
                     )
                     raise StoreFormatError(msg)
-                if name != "flux":
-                    place = _one_run(found, path)
-                    arrays[name] = found[()] if place is None else map_array(place)
-            rows = row_index(file["flux"], path)
-            if rows is None:
-                _warn_of_costly_chunks(file["flux"], path)
-    except StoreFormatError:
-        raise
-    except (OSError, KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
-        msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
-        raise StoreFormatError(msg) from error
-    if rows is not None:
-        _check_size(path, "flux", rows.stop)
-    return arrays, rows
+                attribute = h5py.h5a.open(file.id, b"manifest")
+                if attribute.dtype.kind != "S" or attribute.dtype.itemsize > MANIFEST_LIMIT:
+                    msg = (
+                        f"{path}: the attribute 'manifest' is not text of at most "
+                        f"{MANIFEST_LIMIT} bytes; convert the source again"
+                    )
+                    raise StoreFormatError(msg)
+                return bytes(file.attrs["manifest"]).decode("utf-8", errors="replace")
+        except StoreFormatError:
+            raise
+        except _HDF5_ERRORS as error:
+            msg = f"{path}: HDF5 cannot read this file ({error}); it is damaged or not HDF5"
+            raise StoreFormatError(msg) from error
+
+    def open_arrays(
+        self, path: Path, spec: StoreSpec
+    ) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
+        """Return every array but the flux, mapped where possible, and the offsets of the rows."""
+        arrays = {}
+        try:
+            with h5py.File(path, "r") as file:
+                for name, array in spec.arrays().items():
+                    dataset = _checked_dataset(file, name, array, path)
+                    location = _mappable_location(dataset, path)
+                    arrays[name] = dataset[()] if location is None else map_array(location)
+                flux = _checked_dataset(file, "flux", spec.flux, path)
+                rows = row_index(flux, path)
+                if rows is None:
+                    _warn_of_costly_chunks(flux, path)
+        except StoreFormatError:
+            raise
+        except _HDF5_ERRORS as error:
+            msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
+            raise StoreFormatError(msg) from error
+        if rows is not None:
+            _check_size(path, "flux", rows.stop)
+        return arrays, rows
+
+    def foreign_content(self, path: Path) -> str | None:
+        """Return why a file is not a store; None if it is one."""
+        if not path.is_file():
+            return "it is not a file"
+        try:
+            text = self.read_manifest(path)
+        except StoreFormatError:
+            return "it is not an HDF5 file with a manifest"
+        return None if '"galahstream store"' in text else "its manifest is not that of a store"
 
 
 class CompressedFluxWriter:
     """Writes rows through h5py, which compresses each chunk when it is full."""
 
-    def __init__(self, path: Path, chunk_rows: int, n_pixels: int, flux_dtype: str) -> None:
-        # Each part of the split fills a chunk of its own in turn: three stay open at a time.
-        cache = 8 * chunk_rows * n_pixels * FLUX_DTYPES[flux_dtype].itemsize
+    location: ArrayLocation | None = None
+    is_parallel = False  # HDF5 admits one thread at a time, and chunks are written in order
+
+    def __init__(self, path: Path, spec: StoreSpec) -> None:
+        # Each split fills a chunk of its own in turn: three are open at a time.
+        cache = 8 * spec.chunk_rows * spec.n_pixels * spec.flux.dtype.itemsize
         self._file = h5py.File(path, "r+", libver=_LIBVER, rdcc_nbytes=cache, rdcc_w0=1.0)
 
     def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
@@ -204,56 +207,90 @@ class CompressedFluxWriter:
         self._file.close()
 
 
-def check_compression(compression: str | None) -> None:
-    """Raise `OptionError` for a compression that stores do not have."""
-    if compression is not None and compression not in COMPRESSIONS:
-        msg = f"compression {compression!r} is not known; expected one of {', '.join(COMPRESSIONS)}"
-        raise OptionError(msg)
+def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
+    source.seek(start)
+    data = np.frombuffer(source.read(stop - start), dtype=np.uint8)
+    write_at(target.fileno(), data, start)
+
+
+def _fill_manifest(path: Path, text: str) -> None:
+    with h5py.File(path, "r+", libver=_LIBVER) as file:
+        attribute = h5py.h5a.open(file.id, b"manifest")
+        room = attribute.dtype.itemsize
+        data = text.encode()
+        if len(data) > room:
+            msg = f"{path}: a manifest of {len(data)} bytes does not fit the {room} reserved for it"
+            raise AssertionError(msg)
+        attribute.write(np.array(data.ljust(room), dtype=attribute.dtype))
 
 
 def _create(
     file: h5py.File,
     name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    chunk: tuple[int, ...] | None,
-    compression: str | None,
+    array: ArraySpec,
+    chunk: tuple[int, ...] | None = None,
+    compression: str | None = None,
 ) -> None:
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plan.set_obj_track_times(False)  # two equal runs give equal bytes
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # two equal runs give equal bytes
     if chunk is not None:
-        plan.set_chunk(chunk)
+        properties.set_chunk(chunk)
     if compression == "gzip":
-        plan.set_shuffle()
-        plan.set_deflate(4)
+        properties.set_shuffle()
+        properties.set_deflate(4)
     elif compression == "lzf":
-        plan.set_shuffle()
-        plan.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
-    if compression is None:
-        plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    h5py.h5d.create(
-        file.id, name.encode(), h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape), plan
-    )
+        properties.set_shuffle()
+        properties.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
+    else:
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    type_id = h5py.h5t.py_create(array.dtype)
+    space = h5py.h5s.create_simple(array.shape)
+    h5py.h5d.create(file.id, name.encode(), type_id, space, properties)
 
 
-def _first_run(dataset: h5py.Dataset, path: Path) -> ArrayLocation | None:
-    """Return where an array of a new file lies, None where it is compressed."""
+def _contiguous_location(dataset: h5py.Dataset, path: Path) -> ArrayLocation:
+    """Return the location of an uncompressed array of a new file."""
     rows = row_index(dataset, path)
     if rows is None:
-        return None
-    # HDF5 allocates the chunks of a new file in their order: they are one run.
+        msg = f"{path}: HDF5 allocated {dataset.name!r} without byte offsets"
+        raise AssertionError(msg)
+    # HDF5 allocates the chunks of a new file in their order: they are contiguous.
     return ArrayLocation(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
 
 
-def _one_run(dataset: h5py.Dataset, path: Path) -> ArrayLocation | None:
-    """Return where an array lies, or None where its bytes are not in one plain run."""
+def _checked_dataset(file: h5py.File, name: str, array: ArraySpec, path: Path) -> h5py.Dataset:
+    """Return a dataset of an open store, after checking that it is safe and as the manifest says.
+
+    Raises
+    ------
+    StoreFormatError
+        If it is not.
+    """
+    reason = rejection_reason(file, name, path) if name in file.keys() else "is missing"  # noqa: SIM118
+    if reason is None and not isinstance(file[name], h5py.Dataset):
+        reason = "is a group"
+    if reason is not None:
+        msg = f"{path}: dataset {name!r} {reason}; convert the source again"
+        raise StoreFormatError(msg)
+    dataset = file[name]
+    if (dataset.shape, dataset.dtype) != array:
+        msg = (
+            f"{path}: dataset {name!r} holds {dataset.dtype} of shape {dataset.shape}; the "
+            f"manifest says {array.dtype} of shape {array.shape}: convert again"
+        )
+        raise StoreFormatError(msg)
+    return dataset
+
+
+def _mappable_location(dataset: h5py.Dataset, path: Path) -> ArrayLocation | None:
+    """Return the location of a small array, or None if its bytes are not contiguous."""
     rows = row_index(dataset, path)
     if rows is None or len(rows.chunk_offsets) != 1:
         return None
-    place = ArrayLocation(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
-    _check_size(path, dataset.name, place.stop)
-    return place
+    location = ArrayLocation(path, int(rows.chunk_offsets[0]), dataset.shape, dataset.dtype)
+    _check_size(path, dataset.name, location.stop)
+    return location
 
 
 def _check_size(path: Path, name: str, stop: int) -> None:
@@ -264,10 +301,10 @@ def _check_size(path: Path, name: str, stop: int) -> None:
 
 
 def row_index(dataset: h5py.Dataset, path: Path) -> RowIndex | None:
-    """Return where the rows of a dataset lie, or None where they are not plain bytes.
+    """Return the byte offsets of a dataset's rows, or None if they are not plain bytes.
 
-    A contiguous dataset has an offset; one without filters in chunks of whole
-    rows has an offset for each chunk, the last one stored whole.
+    A contiguous dataset has one offset. One without filters in chunks of complete
+    rows has an offset per chunk; the last chunk is stored at full size.
     """
     n_rows, *rest = dataset.shape
     n_pixels = int(np.prod(rest, dtype=np.int64))
@@ -277,38 +314,34 @@ def row_index(dataset: h5py.Dataset, path: Path) -> RowIndex | None:
         return RowIndex(path, dataset.dtype, n_pixels, max(n_rows, 1), np.zeros(1, dtype=np.int64))
     if dataset.chunks is None:
         offset = dataset.id.get_offset()  # None for a compact dataset
-        return (
-            None
-            if offset is None
-            else RowIndex(path, dataset.dtype, n_pixels, n_rows, np.array([offset]))
-        )
-    plan = dataset.id.get_create_plist()
-    if plan.get_nfilters() or dataset.chunks[1:] != dataset.shape[1:]:
+        if offset is None:
+            return None
+        return RowIndex(path, dataset.dtype, n_pixels, n_rows, np.array([offset]))
+    properties = dataset.id.get_create_plist()
+    if properties.get_nfilters() or dataset.chunks[1:] != dataset.shape[1:]:
         return None
-    offsets = _chunk_offsets(dataset, plan)
-    return (
-        None
-        if offsets is None
-        else RowIndex(path, dataset.dtype, n_pixels, dataset.chunks[0], offsets)
-    )
+    offsets = _chunk_offsets(dataset, properties)
+    if offsets is None:
+        return None
+    return RowIndex(path, dataset.dtype, n_pixels, dataset.chunks[0], offsets)
 
 
-def _chunk_offsets(dataset: h5py.Dataset, plan: Any) -> npt.NDArray[np.int64] | None:
-    """Return the first byte of each chunk in the order of rows; None where one has no bytes."""
+def _chunk_offsets(dataset: h5py.Dataset, properties: Any) -> npt.NDArray[np.int64] | None:
+    """Return the first byte of each chunk in row order; None if one is not allocated."""
     n_chunks = -(-dataset.shape[0] // dataset.chunks[0])
     if dataset.id.get_num_chunks() != n_chunks:
         return None
-    if plan.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY:
-        first, last = (dataset.id.get_chunk_info(number) for number in (0, n_chunks - 1))
+    if properties.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY:
+        first, last = (dataset.id.get_chunk_info(index) for index in (0, n_chunks - 1))
         if last.byte_offset - first.byte_offset == (n_chunks - 1) * first.size:
-            # Allocated together and in order: no need to ask for a million of them.
+            # Allocated together and in order: no need to look up a million of them.
             return np.array(first.byte_offset + np.arange(n_chunks) * first.size, dtype=np.int64)
     offsets = np.full(n_chunks, -1, dtype=np.int64)
 
-    def note(chunk: Any) -> None:
+    def add(chunk: Any) -> None:
         offsets[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
 
-    dataset.id.chunk_iter(note)
+    dataset.id.chunk_iter(add)
     return offsets if (offsets >= 0).all() else None
 
 
@@ -316,13 +349,14 @@ def _warn_of_costly_chunks(dataset: h5py.Dataset, path: Path) -> None:
     chunks = dataset.chunks
     if chunks is None:
         return
-    across = -(-dataset.shape[1] // chunks[1])
-    times = across * chunks[1] * min(chunks[0], dataset.shape[0]) / dataset.shape[1]
-    if times >= _SLOW_READ_FACTOR:
+    chunks_per_row = -(-dataset.shape[1] // chunks[1])
+    bytes_read = chunks_per_row * chunks[1] * min(chunks[0], dataset.shape[0])
+    factor = bytes_read / dataset.shape[1]
+    if factor >= _SLOW_READ_FACTOR:
         warnings.warn(
-            f"{path}: flux lies in chunks of {chunks[0]} x {chunks[1]}, so that one spectrum "
-            f"reads {across} chunks and {times:.0f} times its bytes; rewrite it with 'h5repack "
-            f"-f flux:NONE -l flux:CHUNK=1x{dataset.shape[1]} {path} NEW'",
+            f"{path}: flux is stored in chunks of {chunks[0]} x {chunks[1]}, so that one spectrum "
+            f"reads {chunks_per_row} chunks and {factor:.0f} times its bytes; rewrite it with "
+            f"'h5repack -f flux:NONE -l flux:CHUNK=1x{dataset.shape[1]} {path} NEW'",
             CostlyChunksWarning,
             stacklevel=2,
         )

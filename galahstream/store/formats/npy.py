@@ -1,6 +1,7 @@
 """Stores as a folder of .npy files that plain ``np.load`` opens."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,110 +9,140 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError, StoreFormatError
+from galahstream.store.formats.base import IGNORED_NAMES, IGNORED_PREFIX
 from galahstream.store.layout import (
+    ARRAY_NAMES,
+    MANIFEST_LIMIT,
     ArrayLocation,
+    ArraySpec,
+    FluxWriter,
+    NullFluxWriter,
+    OffsetFluxWriter,
     RowIndex,
-    array_specs,
+    StoreSpec,
     map_array,
 )
 from galahstream.system.disk import preallocate, write_at
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
+_FLUX_NAME = "flux.npy"
+_FILE_NAMES = {MANIFEST_NAME, _FLUX_NAME, *(f"{name}.npy" for name in ARRAY_NAMES)}
 
 
-def create_files(
-    folder: Path,
-    n_stars: int,
-    n_pixels: int,
-    n_labels: int,
-    flux_dtype: str,
-    *,
-    linked_flux: Path | None = None,
-) -> dict[str, ArrayLocation]:
-    """Create the folder of a store with all its arrays in their final size.
+class NewNpyFiles:
+    """The folder of a store that is being written."""
 
-    Of a folder that an earlier run laid out alike, the arrays stay as they are.
+    def __init__(
+        self, folder: Path, locations: Mapping[str, ArrayLocation], flux: FluxWriter
+    ) -> None:
+        self.locations = locations
+        self.flux = flux
+        self._manifest = folder / MANIFEST_NAME
 
-    Parameters
-    ----------
-    linked_flux : Path, optional
-        A file that becomes the store's flux under a second name.
+    def write_manifest(self, text: str) -> None:
+        """Write the manifest."""
+        self._manifest.write_text(text, encoding="utf-8")
 
-    Returns
-    -------
-    dict
-        The place of each array by its name; without ``flux`` where it was linked.
 
-    Raises
-    ------
-    OptionError
-        If the file cannot have a second name there.
-    """
-    folder.mkdir(exist_ok=True)
-    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
-    if linked_flux is not None:
-        del shapes["flux"]
-        try:
-            (folder / "flux.npy").hardlink_to(linked_flux.resolve())
-        except OSError as error:
+class NpyFormat:
+    """One ``.npy`` file per array, and the manifest in ``manifest.json``."""
+
+    name = "npy"
+
+    def create(
+        self, path: Path, spec: StoreSpec, manifest_bytes: int, linked_flux: Path | None = None
+    ) -> NewNpyFiles:
+        """Create the folder with its arrays at their final sizes."""
+        path.mkdir(exist_ok=True)
+        if linked_flux is not None:
+            _link(linked_flux, path / _FLUX_NAME)
+        locations = {
+            name: create_array(path / f"{name}.npy", array) for name, array in spec.arrays().items()
+        }
+        flux: FluxWriter = NullFluxWriter()
+        if linked_flux is None:
+            flux = OffsetFluxWriter(create_array(path / _FLUX_NAME, spec.flux))
+        return NewNpyFiles(path, locations, flux)
+
+    def layout_of(self, path: Path, spec: StoreSpec) -> tuple[StoreSpec, int]:
+        """Return `spec`: the files need no room for the manifest."""
+        return spec, 0
+
+    def describe_manifest(self, path: Path) -> str:
+        """Return the name of a store's manifest for messages."""
+        return f"{path}, {MANIFEST_NAME}"
+
+    def read_manifest(self, path: Path) -> str:
+        """Return the text of a store's manifest."""
+        file = path / MANIFEST_NAME
+        if not file.is_file():
             msg = (
-                f"{linked_flux} cannot be linked into {folder.parent.parent} ({error.strerror}); "
-                f"both must be on one file system that has links: convert without in_place "
-                f"(--in-place)"
+                f"{path}: no {MANIFEST_NAME} in this folder, so it is not a store; expected a "
+                f"folder made by 'galahstream convert'"
             )
-            raise OptionError(msg) from error
-    return {name: create(folder / f"{name}.npy", *shapes[name]) for name in shapes}
+            raise StoreFormatError(msg)
+        size = file.stat().st_size
+        if size > MANIFEST_LIMIT:
+            msg = f"{file}: {size} bytes; a manifest has at most {MANIFEST_LIMIT}"
+            raise StoreFormatError(msg)
+        return file.read_text(encoding="utf-8", errors="replace")
+
+    def open_arrays(
+        self, path: Path, spec: StoreSpec
+    ) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
+        """Return every array but the flux, mapped, and the byte offsets of the rows of flux."""
+        locations = {
+            name: _locate(path / f"{name}.npy", array) for name, array in spec.arrays().items()
+        }
+        flux = RowIndex.of(_locate(path / _FLUX_NAME, spec.flux))
+        return {name: map_array(location) for name, location in locations.items()}, flux
+
+    def foreign_content(self, path: Path) -> str | None:
+        """Return the first file of a folder that does not belong to a store; None if all do."""
+        if not path.is_dir():
+            return "it is not a folder"
+        manifest = path / MANIFEST_NAME
+        if not manifest.is_file():
+            return f"it has no {MANIFEST_NAME}"
+        # A store with a damaged manifest may be replaced too, so the text is not parsed.
+        with manifest.open("rb") as file:
+            if b'"galahstream store"' not in file.read(MANIFEST_LIMIT):
+                return f"its {MANIFEST_NAME} is not that of a store"
+        for file_path in sorted(path.iterdir()):
+            is_ignored = file_path.name in IGNORED_NAMES or file_path.name.startswith(
+                IGNORED_PREFIX
+            )
+            if not is_ignored and (file_path.name not in _FILE_NAMES or file_path.is_dir()):
+                return f"it holds {file_path.name!r}, which does not belong to a store"
+        return None
 
 
-def write_manifest(folder: Path, text: str) -> None:
-    """Write the manifest of a laid-out store."""
-    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
-
-
-def read_manifest(folder: Path, limit: int) -> str:
-    """Return the manifest's text, refusing one larger than `limit` bytes."""
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        msg = f"{folder}: no {MANIFEST_NAME} in this folder, so it is no store; convert into one"
-        raise StoreFormatError(msg)
-    if path.stat().st_size > limit:
-        msg = f"{path}: {path.stat().st_size} bytes; a manifest has at most {limit}"
-        raise StoreFormatError(msg)
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
-def open_arrays(
-    folder: Path, n_stars: int, n_pixels: int, n_labels: int, flux_dtype: str
-) -> tuple[dict[str, npt.NDArray[Any]], RowIndex]:
-    """Return each array but the flux, mapped, and where the rows of flux lie, after checking.
-
-    Raises
-    ------
-    StoreFormatError
-        If a file is missing, or its header or size is not what the manifest says.
-    """
-    shapes = array_specs(n_stars, n_pixels, n_labels, flux_dtype)
-    places = {name: _find(folder / f"{name}.npy", *shapes[name]) for name in shapes}
-    flux = RowIndex.of(places.pop("flux"))
-    return {name: map_array(place) for name, place in places.items()}, flux
-
-
-def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayLocation:
-    """Create a .npy file of its final size, with a header of one page where it is a table."""
-    place_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    header = _header(shape, dtype, FLUX_HEADER_BYTES if len(shape) == 2 else 0)
-    preallocate(path, len(header) + place_bytes)
+def create_array(path: Path, array: ArraySpec) -> ArrayLocation:
+    """Create a .npy file at its final size; a table gets a header of 4,096 bytes."""
+    header = _header(array, FLUX_HEADER_BYTES if len(array.shape) == 2 else 0)
+    preallocate(path, len(header) + array.nbytes)
     with path.open("r+b") as file:
         write_at(file.fileno(), np.frombuffer(header, dtype=np.uint8), 0)
-    return ArrayLocation(path, len(header), shape, dtype)
+    return ArrayLocation(path, len(header), *array)
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> bytes:
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError as error:
+        msg = (
+            f"{source} cannot be linked into the store ({error.strerror}); both must be on one "
+            f"file system that has links: convert without in_place (--in-place)"
+        )
+        raise OptionError(msg) from error
+
+
+def _header(array: ArraySpec, padded_to: int) -> bytes:
     fields = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
         "fortran_order": False,
-        "shape": shape,
+        "shape": array.shape,
     }
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, fields)
@@ -123,28 +154,29 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any], padded_to: int) -> byt
     return header
 
 
-def _find(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayLocation:
+def _locate(path: Path, expected: ArraySpec) -> ArrayLocation:
+    """Return the location of a file's array, after comparing header and size with the manifest."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             reader = np.lib.format.read_array_header_1_0
-            found_shape, fortran, found_dtype = reader(file) if version == (1, 0) else ((), 0, None)
+            shape, is_fortran, dtype = reader(file) if version == (1, 0) else ((), False, None)
             offset = file.tell()
             size = file.seek(0, 2)
-    except Exception as error:  # numpy's reader of headers lets errors of its parser through
+    except Exception as error:  # numpy's header reader raises whatever its parser meets
         msg = f"{path}: {error}; this file of the store is missing or damaged, convert again"
         raise StoreFormatError(msg) from error
-    if (found_shape, found_dtype, bool(fortran)) != (shape, dtype, False):
+    if (shape, dtype, bool(is_fortran)) != (*expected, False):
         msg = (
-            f"{path}: the file holds {found_dtype} of shape {found_shape}; the manifest says "
-            f"{dtype} of shape {shape}: it was replaced or damaged, convert again"
+            f"{path}: the file holds {dtype} of shape {shape}; the manifest says {expected.dtype} "
+            f"of shape {expected.shape}: it was replaced or damaged, convert again"
         )
         raise StoreFormatError(msg)
-    place = ArrayLocation(path, offset, shape, dtype)
-    if size != place.stop:
+    location = ArrayLocation(path, offset, *expected)
+    if size != location.stop:
         msg = (
-            f"{path}: {size} bytes, and {place.stop} are needed for shape {shape}: the file was "
+            f"{path}: {size} bytes, and {location.stop} are needed for shape {shape}: the file was "
             f"truncated or added to, convert again"
         )
         raise StoreFormatError(msg)
-    return place
+    return location

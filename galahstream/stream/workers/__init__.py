@@ -1,1 +1,1 @@
-"""Workers that make batches ahead, and the memory they make them in."""
+"""Workers that read batches ahead, and the memory that they read them into."""

@@ -1,4 +1,4 @@
-"""Memory for batches that is used again once nobody sees it any more."""
+"""Memory for batches that is reused when no tensor refers to it any more."""
 
 import weakref
 from collections import deque
@@ -10,24 +10,24 @@ import numpy.typing as npt
 
 _Array: TypeAlias = npt.NDArray[np.float32]
 
-# Batches that come back beyond these are freed: a user who kept many does not own them for ever.
-_MAX_FREE_BUFFERS = 8
+MAX_FREE_BUFFERS = 8
+"""Maximum number of free buffers that a pool keeps; it disposes of those beyond."""
 
 
 class BufferPool:
-    """Arrays of one shape, each given out again when the last view of it is gone.
+    """Arrays of one shape, each lent again when the last view of it is gone.
 
-    Fresh memory costs a page fault for each 4 KiB, as much as reading the batch.
-    The array that came back last is given out first: the cache still holds it.
+    Fresh memory costs a page fault per 4 KiB, as much as reading the batch. The
+    buffer that was returned last is lent first, while it is still in the CPU cache.
 
     Parameters
     ----------
     shape : (int, int)
         Rows and pixels of the largest batch.
     allocate : callable
-        Makes a float32 array of a shape; pinned memory for a CUDA device.
+        Returns a float32 array of a shape; pinned memory for a CUDA device.
     dispose : callable
-        Takes an array that the pool has enough of.
+        Called with each returned array that the pool does not keep.
     """
 
     def __init__(
@@ -38,42 +38,42 @@ class BufferPool:
     ) -> None:
         self._shape = shape
         self._allocate = allocate
-        self._free = _Free(dispose)
+        self._free = _FreeBuffers(dispose)
 
-    def take(self, n_rows: int) -> _Array:
-        """Return an array of shape (n_rows, L); the pool has it back when its views are gone."""
-        if n_rows > self._shape[0]:  # a sampler of the user's made a larger batch
+    def acquire(self, n_rows: int) -> _Array:
+        """Return an array of shape (n_rows, L); it is returned when its views are gone."""
+        if n_rows > self._shape[0]:  # a user's sampler can ask for a larger batch
             self._shape = (n_rows, self._shape[1])
-        whole = self._free.pop()
-        if whole is None or len(whole) < n_rows:
-            whole = self._allocate(self._shape)
-        view = whole[:n_rows]
-        self._free.lend(view, whole)
+        buffer = self._free.pop()
+        if buffer is None or len(buffer) < n_rows:
+            buffer = self._allocate(self._shape)
+        view = buffer[:n_rows]
+        self._free.lend(view, buffer)
         return view
 
 
-class _Free:
-    """The arrays that nobody sees; apart from the pool, which may end before its arrays."""
+class _FreeBuffers:
+    """Free and lent buffers; a separate object, because buffers can outlive their pool."""
 
     def __init__(self, dispose: Callable[[_Array], None]) -> None:
-        self._arrays: deque[_Array] = deque()
+        self._buffers: deque[_Array] = deque()
         self._lent: dict[int, tuple[weakref.ref[_Array], _Array]] = {}
         self._dispose = dispose
 
-    def lend(self, view: _Array, whole: _Array) -> None:
-        # Tensors made of the view keep it; this table alone keeps the memory behind it.
+    def lend(self, view: _Array, buffer: _Array) -> None:
+        # Tensors refer to the view; only this table refers to the buffer behind it.
         reference = weakref.ref(view, self._take_back)
-        self._lent[id(reference)] = reference, whole
+        self._lent[id(reference)] = reference, buffer
 
     def _take_back(self, reference: "weakref.ref[_Array]") -> None:
-        _, array = self._lent.pop(id(reference))
-        if len(self._arrays) < _MAX_FREE_BUFFERS:
-            self._arrays.append(array)
+        _, buffer = self._lent.pop(id(reference))
+        if len(self._buffers) < MAX_FREE_BUFFERS:
+            self._buffers.append(buffer)
         else:
-            self._dispose(array)
+            self._dispose(buffer)
 
     def pop(self) -> _Array | None:
         try:
-            return self._arrays.pop()
+            return self._buffers.pop()
         except IndexError:
             return None

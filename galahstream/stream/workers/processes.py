@@ -1,42 +1,71 @@
-"""Worker processes that write batches straight into memory shared with their parent."""
+"""Worker processes that write batches directly into memory shared with their parent."""
 
 import mmap
+import multiprocessing
 import os
 import signal
 import weakref
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from itertools import islice
 from multiprocessing.context import BaseContext
-from typing import Any, TypeAlias
+from multiprocessing.reduction import ForkingPickler
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import psutil
 import torch
 
-from galahstream.errors import StorageFullError, WorkerError
+from galahstream.errors import OptionError, StorageFullError, WorkerError
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.options import StreamOptions, WorkerInit
+from galahstream.stream.workers.base import (
+    BatchReader,
+    BatchRequest,
+    BatchTensors,
+    FluxBuffer,
+    closed_error,
+    run_ahead,
+    timeout_error,
+)
 from galahstream.stream.workers.buffers import BufferPool
-from galahstream.stream.workers.threads import batch_name, closed_error
 from galahstream.system.shared_memory import anonymous_shared_file
 
-_Indices: TypeAlias = npt.NDArray[np.int64]
-_Array: TypeAlias = npt.NDArray[np.float32]
+_OtherArrays: TypeAlias = list[npt.NDArray[Any]]
 
-# Parts that a process keeps mapped: mapping one anew costs a page fault for each 4 KiB.
-_MAPPED_PARTS = 32
-# Parts of the first mapping; the memory of a part is taken when it is first used.
-_FIRST_PARTS = 8
+# Slots that a worker keeps mapped: mapping one again costs a page fault per 4 KiB.
+_MAX_MAPPED_SLOTS = 32
+# Slots of the first mapping; the memory of a slot is taken when it is first used.
+_FIRST_SLOTS = 8
+
+
+class _SlotLocation(NamedTuple):
+    """Where a slot is: its mapping, where that begins in the file, and the offset in it."""
+
+    mapping: mmap.mmap
+    mapping_offset: int
+    offset: int
 
 
 class SharedBufferArena:
-    """A nameless file in memory, of which each batch in flight takes a part.
+    """An anonymous shared file divided into slots, one per batch in flight.
 
-    It grows whenever all parts are taken, so that a user may keep what they get.
+    It grows when all slots are taken, so that a consumer may keep its batches.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and pixels of the largest batch.
+
+    Attributes
+    ----------
+    path : str
+        Path by which worker processes open the file.
+    pool : BufferPool
+        The slots, as float32 arrays.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -44,174 +73,215 @@ class SharedBufferArena:
         self._closing = weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         self._size = 0
-        # Each mapping holds a descriptor of its own: ever longer ones, of which parts are cut.
+        # Each mapping holds a file descriptor: few mappings that double in length, cut into slots.
         self._mapping: mmap.mmap | None = None
-        self._begin = self._parts = 0
-        self._places: dict[int, tuple[mmap.mmap, int, int]] = {}
-        self._emptied: list[_Array] = []
-        self.pool = BufferPool(shape, self._grow, self._empty)
+        self._mapping_offset = self._mapping_slots = 0
+        self._locations: dict[int, _SlotLocation] = {}
+        self._emptied: list[FluxBuffer] = []
+        self.pool = BufferPool(shape, self._allocate, self._empty)
 
-    def offset(self, array: _Array) -> int:
-        """Return where in the file an array of the pool begins."""
-        _, begin, start = self._places[_address(array)]
-        return begin + start
+    def offset(self, array: FluxBuffer) -> int:
+        """Return the offset in the file of an array that was acquired from the pool."""
+        location = self._locations[_address(array)]
+        return location.mapping_offset + location.offset
 
     def close(self) -> None:
-        """Close the file; parts that are in use stay."""
+        """Close the file; slots that are in use stay valid."""
         self._closing()
         del self.pool
 
-    def _grow(self, shape: tuple[int, int]) -> _Array:
+    def _allocate(self, shape: tuple[int, int]) -> FluxBuffer:
         if self._emptied and len(self._emptied[-1]) >= shape[0]:
             return self._emptied.pop()
         size = slot_bytes(shape)
-        if self._mapping is None or self._begin + len(self._mapping) < self._size + size:
-            self._parts = max(2 * self._parts, _FIRST_PARTS)
-            self._begin = self._size
-            os.ftruncate(self._descriptor, self._begin + self._parts * size)
-            self._mapping = mmap.mmap(self._descriptor, self._parts * size, offset=self._begin)
-        start = self._size - self._begin
+        if self._mapping is None or self._mapping_offset + len(self._mapping) < self._size + size:
+            self._mapping_slots = max(2 * self._mapping_slots, _FIRST_SLOTS)
+            self._mapping_offset = self._size
+            length = self._mapping_slots * size
+            os.ftruncate(self._descriptor, self._mapping_offset + length)
+            self._mapping = mmap.mmap(self._descriptor, length, offset=self._mapping_offset)
+        offset = self._size - self._mapping_offset
         self._size += size
-        array = _as_batch(self._mapping, start, shape)
-        self._places[_address(array)] = self._mapping, self._begin, start
+        array = _as_batch(self._mapping, offset, shape)
+        self._locations[_address(array)] = _SlotLocation(
+            self._mapping, self._mapping_offset, offset
+        )
         return array
 
-    def _empty(self, array: _Array) -> None:
-        """Give the memory of a part back to the system; its place in the file stays."""
-        mapping, _, start = self._places[_address(array)]
+    def _empty(self, array: FluxBuffer) -> None:
+        """Give the memory of a slot back to the system; its offset in the file stays reserved."""
+        location = self._locations[_address(array)]
         if hasattr(mmap, "MADV_REMOVE"):
-            mapping.madvise(mmap.MADV_REMOVE, start, slot_bytes((len(array), array.shape[1])))
+            size = slot_bytes((len(array), array.shape[1]))
+            location.mapping.madvise(mmap.MADV_REMOVE, location.offset, size)
         self._emptied.append(array)
 
 
 def slot_bytes(shape: tuple[int, int]) -> int:
-    """Return the bytes of a part that holds float32 of a shape."""
+    """Return the bytes of a slot that holds float32 of a shape, rounded up to whole pages."""
     return -(-4 * shape[0] * shape[1] // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 
 
-def _as_batch(mapping: mmap.mmap, start: int, shape: tuple[int, int]) -> _Array:
-    return np.frombuffer(mapping, np.float32, shape[0] * shape[1], start).reshape(shape)
+def _as_batch(mapping: mmap.mmap, offset: int, shape: tuple[int, int]) -> FluxBuffer:
+    return np.frombuffer(mapping, np.float32, shape[0] * shape[1], offset).reshape(shape)
 
 
-def _address(array: _Array) -> int:
+def _address(array: FluxBuffer) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+class _Task:
+    """A request that a worker process has been given, and the slot for its flux."""
+
+    def __init__(
+        self, flux: FluxBuffer, future: "Future[_OtherArrays]", name: str, timeout: float
+    ) -> None:
+        self._flux = flux
+        self._future = future
+        self._name = name
+        self._timeout = timeout
+
+    def wait(self) -> BatchTensors:
+        """Return the tensors, or raise the error of the worker."""
+        try:
+            others = self._future.result(self._timeout or None)
+        except BrokenProcessPool as error:
+            raise lost_worker_error(self._name) from error
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and not self._future.done():
+                raise timeout_error(self._name, self._timeout) from None
+            error.add_note(f"while a worker process made {self._name}")
+            raise
+        return tuple(torch.from_numpy(array) for array in (self._flux, *others))
+
+    def cancel(self) -> None:
+        """Skip the request if no process has begun with it."""
+        self._future.cancel()
+
+
 class ProcessWorkerPool:
-    """Processes that make batches ahead and hand them over in their order.
+    """Worker processes that run until `close()`.
 
     Parameters
     ----------
-    dataset : SpectraDataset
-        Goes to each process as its path and options.
-    size : int
-        Number of processes, from 1 up.
-    depth : int
-        Batches that are made, or being made, beyond the one handed over.
+    reader : BatchReader
+        Sent to each process; its dataset goes there as its path and options.
     shape : (int, int)
-        Rows and pixels of the largest batch.
-    context : BaseContext
-        How processes are started.
+        Rows and pixels of the largest request.
+    depth : int
+        Maximum number of requests in flight beyond the one handed over.
+    options : StreamOptions
+        Number of processes, how they start, and what they run first.
 
     Raises
     ------
+    OptionError
+        Inside a daemonic process, which may not start others, or if the transform or
+        `worker_init_fn` cannot be pickled.
     StorageFullError
-        If there is too little memory for the batches of so many processes.
+        If there is too little memory for the batches of that many processes.
     """
 
     def __init__(
-        self,
-        dataset: SpectraDataset,
-        size: int,
-        depth: int,
-        shape: tuple[int, int],
-        context: BaseContext,
+        self, reader: BatchReader, shape: tuple[int, int], depth: int, options: StreamOptions
     ) -> None:
+        context = options.start_context()
+        _check_processes_can_start(reader.dataset, options, context)
+        _check_memory(shape, depth, options.num_workers)
         self._depth = depth
-        self._slots = SharedBufferArena(shape)
-        needed = (depth + 2) * slot_bytes(shape)
-        free = psutil.virtual_memory().available
-        if needed > free:
-            msg = (
-                f"{size} worker processes share {needed:,} bytes for {depth + 2} batches of "
-                f"{shape[0]} x {shape[1]} float32, and {free:,} bytes of memory are free; take "
-                f"fewer workers or a smaller batch"
-            )
-            raise StorageFullError(msg)
+        self._timeout = options.timeout
+        self._arena = SharedBufferArena(shape)
         self._is_closed = False
-        self._executor = ProcessPoolExecutor(size, context, _begin, (dataset, self._slots.path))
+        init = options.worker_init_fn
+        numbers = context.Value("i", 0) if init is not None else None
+        self._executor = ProcessPoolExecutor(
+            options.num_workers, context, _begin, (reader, self._arena.path, init, numbers)
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the pool was not closed and none of its processes was lost."""
+        # Only the executor's own flag says so without a round trip to a process.
+        return not self._is_closed and not self._executor._broken
 
     def run(
-        self, asked: Iterable[tuple[_Indices, _Indices]], each: int = 1
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield the tensors of each batch asked for, (indices, indices to prefetch), in order.
-
-        Each asked for is `each` of the loader's batches.
+        self, requests: Iterable[BatchRequest], batches_per_request: int = 1
+    ) -> Iterator[BatchTensors]:
+        """Yield the tensors of each request, in order.
 
         Raises
         ------
         WorkerError
-            If a process ended while it made a batch.
+            If a process ended while it made a batch, the pool was closed, or a
+            request took longer than the timeout.
         """
-        coming = enumerate(asked)
-        pending: deque[tuple[int, _Array, Future[list[npt.NDArray[Any]]]]] = deque()
-        try:
-            for number, wanted in islice(coming, self._depth):
-                pending.append((number, *self._start(batch_name(number, each), *wanted)))
-            while pending:
-                number, flux, future = pending.popleft()
-                whole = (torch.from_numpy(flux), *_rest(future, batch_name(number, each)))
-                del flux, future
-                for following, wanted in islice(coming, 1):
-                    pending.append((following, *self._start(batch_name(following, each), *wanted)))
-                yield whole
-                del whole
-        finally:
-            for _, _, future in pending:
-                future.cancel()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it was not closed, and no process of it was lost."""
-        return not self._is_closed and not self._executor._broken
+        return run_ahead(self._submit, requests, self._depth, batches_per_request)
 
     def close(self) -> None:
         """End the processes."""
         if not self._is_closed:
             self._is_closed = True
             self._executor.shutdown(wait=True, cancel_futures=True)
-            self._slots.close()
+            self._arena.close()
 
-    def _start(
-        self, name: str, indices: _Indices, ahead: _Indices
-    ) -> tuple[_Array, Future[list[npt.NDArray[Any]]]]:
+    def _submit(self, request: BatchRequest, name: str) -> _Task:
         if self._is_closed:
             raise closed_error()
-        flux = self._slots.pool.take(len(indices))
+        flux = self._arena.pool.acquire(len(request.indices))
         try:
-            future = self._executor.submit(_make, indices, ahead, self._slots.offset(flux))
+            future = self._executor.submit(_read, request, self._arena.offset(flux))
         except BrokenProcessPool as error:
-            raise _lost(name) from error
-        # Kept until it is written, even by a loop that was left: nobody else may get it before.
+            raise lost_worker_error(name) from error
+        # A slot must not be lent again before its process has written it, even if the
+        # consumer left the loop: the callback refers to the slot until then.
         future.add_done_callback(partial(_release, flux))
-        return flux, future
+        return _Task(flux, future, name, self._timeout)
 
 
-def _release(flux: _Array, future: "Future[Any]") -> None:
-    """Hold on to an array for as long as it is bound to this function."""
+def _release(flux: FluxBuffer, future: "Future[Any]") -> None:
+    """Keep an array alive for as long as it is bound to this function."""
 
 
-def _rest(future: "Future[list[npt.NDArray[Any]]]", name: str) -> tuple[torch.Tensor, ...]:
-    try:
-        return tuple(torch.from_numpy(array) for array in future.result())
-    except BrokenProcessPool as error:
-        raise _lost(name) from error
-    except BaseException as error:
-        error.add_note(f"while a worker process made {name}")
-        raise
+def _check_processes_can_start(
+    dataset: SpectraDataset, options: StreamOptions, context: BaseContext
+) -> None:
+    if multiprocessing.current_process().daemon:
+        msg = (
+            "worker processes cannot be started inside a daemonic process, such as a worker of "
+            "multiprocessing.Pool or of a DataLoader; use worker_type='thread' or num_workers=0"
+        )
+        raise OptionError(msg)
+    if context.get_start_method() == "fork":
+        return
+    for name, value in (
+        ("transform", dataset.transform),
+        ("target_transform", dataset.target_transform),
+        ("worker_init_fn", options.worker_init_fn),
+    ):
+        try:
+            ForkingPickler.dumps(value)
+        except Exception as error:  # whatever the user's object raises
+            msg = (
+                f"the {name} {value!r} cannot be sent to worker processes ({error}); define it at "
+                f"the top level of a module, or use worker_type='thread'"
+            )
+            raise OptionError(msg) from error
 
 
-def _lost(name: str) -> WorkerError:
+def _check_memory(shape: tuple[int, int], depth: int, num_workers: int) -> None:
+    needed = (depth + 2) * slot_bytes(shape)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        msg = (
+            f"{num_workers} worker processes share {needed:,} bytes for {depth + 2} batches of "
+            f"{shape[0]} x {shape[1]} float32, and {free:,} bytes of memory are free; take "
+            f"fewer workers or a smaller batch"
+        )
+        raise StorageFullError(msg)
+
+
+def lost_worker_error(name: str) -> WorkerError:
+    """Return the error of a batch whose worker process ended before it was made."""
     return WorkerError(
         f"a worker process ended before {name} was made; it was killed, as the system "
         f"does when memory runs out, or could not start: take fewer workers or smaller batches"
@@ -219,41 +289,53 @@ def _lost(name: str) -> WorkerError:
 
 
 class _Worker:
-    """What a worker process works with."""
+    """The state of a worker process: what it reads with, and the slots that it has mapped."""
 
-    def __init__(self, dataset: SpectraDataset, path: str) -> None:
-        self._dataset = dataset
+    def __init__(self, reader: BatchReader, path: str) -> None:
+        self._reader = reader
+        self._n_pixels = reader.dataset.n_pixels
         self._descriptor = os.open(path, os.O_RDWR)
-        self._parts: dict[tuple[int, int], _Array] = {}
+        self._slots: dict[tuple[int, int], FluxBuffer] = {}
 
-    def make(self, indices: _Indices, ahead: _Indices, offset: int) -> list[npt.NDArray[Any]]:
-        self._dataset.prefetch(ahead)
-        out = self._part(offset, len(indices))
-        flux, *rest = (tensor.numpy() for tensor in self._dataset.read_batch(indices, out))
-        if _address(flux) != _address(out):  # a transform that made an array of its own
+    def read(self, request: BatchRequest, offset: int) -> _OtherArrays:
+        """Write the flux into the slot at an offset; return the labels and ids."""
+        out = self._slot(offset, len(request.indices))
+        flux, *others = (tensor.numpy() for tensor in self._reader.read(request, out))
+        if _address(flux) != _address(out):  # a transform that allocated its result
             out[:] = flux
-        return rest
+        return others
 
-    def _part(self, offset: int, n_rows: int) -> _Array:
-        if (offset, n_rows) not in self._parts:
-            if len(self._parts) == _MAPPED_PARTS:
-                del self._parts[next(iter(self._parts))]
-            shape = (n_rows, self._dataset.n_pixels)
-            part = mmap.mmap(self._descriptor, slot_bytes(shape), offset=offset)
-            self._parts[offset, n_rows] = _as_batch(part, 0, shape)
-        return self._parts[offset, n_rows]
+    def _slot(self, offset: int, n_rows: int) -> FluxBuffer:
+        if (offset, n_rows) not in self._slots:
+            if len(self._slots) == _MAX_MAPPED_SLOTS:
+                del self._slots[next(iter(self._slots))]
+            shape = (n_rows, self._n_pixels)
+            mapping = mmap.mmap(self._descriptor, slot_bytes(shape), offset=offset)
+            self._slots[offset, n_rows] = _as_batch(mapping, 0, shape)
+        return self._slots[offset, n_rows]
 
 
 _worker: _Worker | None = None
 
 
-def _begin(dataset: SpectraDataset, path: str) -> None:
+def _begin(
+    reader: BatchReader,
+    path: str,
+    init: WorkerInit | None,
+    numbers: "Synchronized[int] | None",
+) -> None:
+    """Prepare a worker process."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     torch.set_num_threads(1)
-    _worker = _Worker(dataset, path)
+    if init is not None and numbers is not None:
+        with numbers.get_lock():
+            number = numbers.value
+            numbers.value += 1
+        init(number)
+    _worker = _Worker(reader, path)
 
 
-def _make(indices: _Indices, ahead: _Indices, offset: int) -> list[npt.NDArray[Any]]:
+def _read(request: BatchRequest, offset: int) -> _OtherArrays:
     assert _worker is not None
-    return _worker.make(indices, ahead, offset)
+    return _worker.read(request, offset)

@@ -1,55 +1,95 @@
-"""Worker threads that make batches ahead and hand them over in their order."""
+"""Worker threads that read batches ahead and return them in order."""
 
-import itertools
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from galahstream.errors import WorkerError
+from galahstream.stream.workers.base import (
+    BatchRequest,
+    BatchTensors,
+    closed_error,
+    run_ahead,
+    timeout_error,
+)
 
-# How long the end of the program waits for threads that are in a user's transform.
+# Seconds to wait at exit for threads that are still running a user transform.
 _JOIN_TIMEOUT_S = 1.0
 
 
 class _Task:
-    """A batch to be made; its lock is released when it is."""
+    """A request for a worker thread; its lock is released when the thread is done with it."""
 
-    __slots__ = ("cancelled", "done", "error", "make", "result")
+    __slots__ = ("_done", "_error", "_is_cancelled", "_name", "_request", "_tensors", "_timeout")
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make = make
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.cancelled = False
-        self.done = threading.Lock()
-        self.done.acquire()
+    def __init__(self, request: BatchRequest, name: str, timeout: float) -> None:
+        self._request = request
+        self._name = name
+        self._timeout = timeout
+        self._tensors: BatchTensors = ()
+        self._error: BaseException | None = None
+        self._is_cancelled = False
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def run(self, read: Callable[[BatchRequest], BatchTensors]) -> None:
+        """Read the request in the worker thread."""
+        if not self._is_cancelled:
+            try:
+                self._tensors = read(self._request)
+            except BaseException as error:
+                self._error = error
+        self._done.release()
+
+    def wait(self) -> BatchTensors:
+        """Return the tensors, or raise the error of the worker."""
+        if not self._done.acquire(timeout=self._timeout or -1):
+            raise timeout_error(self._name, self._timeout)
+        if self._error is not None:
+            self._error.add_note(f"while a worker thread made {self._name}")
+            raise self._error
+        return self._tensors
+
+    def cancel(self) -> None:
+        """Skip the request if no thread has begun with it."""
+        self._is_cancelled = True
 
 
 _Tasks: TypeAlias = "SimpleQueue[_Task | None]"
 
 
 class ThreadWorkerPool:
-    """Threads that live until they are closed, or nobody refers to the crew any more.
+    """Worker threads that run until `close()` or until the pool is garbage-collected.
 
     Parameters
     ----------
+    read : callable
+        Returns the tensors of a request; called in the threads. It must not refer to
+        the pool, which would then never be collected.
     size : int
-        Number of threads, from 1 up.
+        Number of threads, at least 1.
     depth : int
-        Batches that are made, or being made, beyond the one handed over.
+        Maximum number of requests in flight beyond the one handed over.
+    timeout : float
+        Seconds to wait for a request; 0 waits as long as it takes.
     """
 
-    def __init__(self, size: int, depth: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[BatchRequest], BatchTensors],
+        size: int,
+        depth: int,
+        timeout: float = 0.0,
+    ) -> None:
         self._depth = depth
+        self._timeout = timeout
         self._tasks: _Tasks = SimpleQueue()
         self._process = os.getpid()
         threads = [
             threading.Thread(
-                target=_work, args=(self._tasks,), name=f"galahstream-{number}", daemon=True
+                target=_work, args=(self._tasks, read), name=f"galahstream-{number}", daemon=True
             )
             for number in range(size)
         ]
@@ -59,74 +99,42 @@ class ThreadWorkerPool:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its threads run in this process; a fork leaves them behind."""
+        """Whether the threads run in this process; a forked child does not have them."""
         return self._closing.alive and self._process == os.getpid()
 
-    def run(self, makers: Iterable[Callable[[], Any]], each: int = 1) -> Iterator[Any]:
-        """Yield what the makers return, in their order; each makes `each` batches.
+    def run(
+        self, requests: Iterable[BatchRequest], batches_per_request: int = 1
+    ) -> Iterator[BatchTensors]:
+        """Yield the tensors of each request, in order.
 
-        An exception of a maker is raised here with its own traceback and a note
-        that names the batch. Ending the iteration early drops what is under way.
+        Raises
+        ------
+        WorkerError
+            If the pool was closed, or a request took longer than the timeout.
         """
-        coming = enumerate(makers)
-        pending: deque[tuple[int, _Task]] = deque()
-        try:
-            for number, make in itertools.islice(coming, self._depth):
-                pending.append((number, self._start(make)))
-            while pending:
-                number, task = pending.popleft()
-                task.done.acquire()
-                if task.error is not None:
-                    task.error.add_note(f"while a worker thread made {batch_name(number, each)}")
-                    raise task.error
-                result = task.result
-                del task
-                for following, make in itertools.islice(coming, 1):
-                    pending.append((following, self._start(make)))
-                yield result
-                del result
-        finally:
-            for _, task in pending:
-                task.cancelled = True
+        return run_ahead(self._submit, requests, self._depth, batches_per_request)
 
     def close(self) -> None:
         """End the threads."""
         self._closing()
 
-    def _start(self, make: Callable[[], Any]) -> _Task:
+    def _submit(self, request: BatchRequest, name: str) -> _Task:
         if not self.is_alive:
             raise closed_error()
-        task = _Task(make)
+        task = _Task(request, name, self._timeout)
         self._tasks.put(task)
         return task
 
 
-def _work(tasks: _Tasks) -> None:
-    # A function, not a method: a thread must not keep its crew alive.
+def _work(tasks: _Tasks, read: Callable[[BatchRequest], BatchTensors]) -> None:
+    # A function, not a method: a thread must not keep its pool alive.
     while (task := tasks.get()) is not None:
-        if not task.cancelled:
-            try:
-                task.result = task.make()
-            except BaseException as error:
-                task.error = error
-        task.done.release()
+        task.run(read)
         del task
 
 
-def closed_error() -> WorkerError:
-    """Return what a loop meets whose loader was closed inside it."""
-    return WorkerError("the loader was closed while a batch was asked for; iterate anew")
-
-
-def batch_name(number: int, each: int) -> str:
-    """Name the batches of a task, counted from 0 since the iteration began."""
-    first, last = number * each, number * each + each - 1
-    which = f"batch {first}" if each == 1 else f"one of batches {first} to {last}"
-    return f"{which} of this iteration"
-
-
 def _close(tasks: _Tasks, threads: list[threading.Thread], process: int) -> None:
-    if process != os.getpid():  # a forked child has no such threads
+    if process != os.getpid():  # a forked child does not have these threads
         return
     for _ in threads:
         tasks.put(None)

@@ -1,0 +1,144 @@
+"""The options of a conversion, checked once and made plain."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream._version import __version__
+from galahstream.conversion.journal import Setting
+from galahstream.errors import OptionError
+from galahstream.sources.base import OnBad
+from galahstream.store.layout import Compression, Dtype, FormatName
+from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
+from galahstream.survey.labels import LabelChoice
+from galahstream.survey.splits import check_fractions, check_seed
+from galahstream.validation import check_choice, check_count, shown
+
+BLOCK_BYTES = 8 * 1024 * 1024
+"""Default amount of float32 flux that is read from a source at a time."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """All options of :func:`galahstream.convert` but source and destination.
+
+    The options mean what :func:`galahstream.convert` says; values are checked and
+    made plain Python objects, so that NumPy scalars and arrays can be given.
+
+    Parameters
+    ----------
+    block_bytes : int
+        Amount of float32 flux that is read from the source at a time. The store
+        does not depend on it.
+
+    Raises
+    ------
+    OptionError, SplitError
+        If a value cannot be used, or two do not fit each other.
+    """
+
+    format: FormatName = "npy"
+    dtype: Dtype = "float32"
+    flux_range: tuple[float, float] | None = None
+    compression: Compression | None = None
+    chunk_rows: int = 1
+    labels: LabelChoice = None
+    wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
+    groups: str | None = None
+    split: Sequence[float] = (0.70, 0.15, 0.15)
+    seed: int = 42
+    on_bad: OnBad = "raise"
+    in_place: bool = False
+    jobs: int | None = None
+    resume: bool = True
+    take_over: bool = False
+    overwrite: bool = False
+    progress: bool = True
+    block_bytes: int = BLOCK_BYTES
+
+    def __post_init__(self) -> None:
+        check_choice("format", self.format, get_args(FormatName))
+        check_choice("dtype", self.dtype, get_args(Dtype))
+        check_choice("on_bad", self.on_bad, get_args(OnBad))
+        if self.compression is not None:
+            check_choice("compression", self.compression, get_args(Compression))
+        self._set("chunk_rows", check_count("chunk_rows", self.chunk_rows, minimum=1))
+        self._set("seed", check_seed(self.seed))
+        self._set("block_bytes", check_count("block_bytes", self.block_bytes, minimum=1))
+        if self.jobs is not None:
+            self._set("jobs", check_count("jobs", self.jobs, minimum=1))
+        for name in ("in_place", "resume", "take_over", "overwrite", "progress"):
+            self._set(name, bool(getattr(self, name)))
+        self._set("split", check_fractions(self.split))
+        if self.flux_range is not None:
+            self._set("flux_range", _plain_range(self.flux_range))
+        if isinstance(self.wavelength, str | os.PathLike):
+            self._set("wavelength", Path(self.wavelength).absolute())
+        if self.groups is not None and not isinstance(self.groups, str):
+            msg = f"groups {shown(self.groups)} cannot be used; expected the name of a column"
+            raise OptionError(msg)
+        self._check_combinations()
+        _ = self.encoding  # raises for a range that cannot be used
+
+    @property
+    def encoding(self) -> Encoding:
+        """How flux is stored."""
+        if self.dtype == "float32":
+            return Float32()
+        return Quantized16.over(*(self.flux_range or DEFAULT_RANGE))
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The options that decide about the bytes of the store, by names for messages."""
+        return (
+            Setting("format", self.format),
+            Setting("dtype", self.dtype),
+            Setting("flux_range", self.flux_range),
+            Setting("compression", self.compression),
+            Setting("chunk_rows", self.chunk_rows),
+            Setting("groups", self.groups),
+            Setting("split", self.split),
+            Setting("seed", self.seed),
+            Setting("on_bad", self.on_bad),
+            Setting("in_place", self.in_place),
+            Setting("the version of galahstream", __version__),
+        )
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_combinations(self) -> None:
+        if self.flux_range is not None and self.dtype != "uint16":
+            msg = (
+                f"flux_range is for 16-bit stores, and dtype is {self.dtype!r}; give "
+                f"dtype='uint16' (--dtype uint16)"
+            )
+            raise OptionError(msg)
+        if self.format == "npy" and (self.compression is not None or self.chunk_rows != 1):
+            msg = (
+                "compression and chunk_rows are for HDF5 stores; give format='hdf5' (--format hdf5)"
+            )
+            raise OptionError(msg)
+        if self.in_place and (
+            self.format != "npy" or self.dtype != "float32" or self.on_bad != "raise"
+        ):
+            msg = (
+                f"in_place cannot be used with format={self.format!r}, dtype={self.dtype!r}, "
+                f"on_bad={self.on_bad!r}: it keeps the source's file as it is, in an npy store of "
+                f"float32 with all its rows"
+            )
+            raise OptionError(msg)
+
+
+def _plain_range(flux_range: Any) -> tuple[float, float]:
+    try:
+        low, high = np.asarray(flux_range, dtype=np.float64).tolist()
+        return float(low), float(high)
+    except (TypeError, ValueError) as error:
+        msg = f"flux_range {shown(flux_range)} cannot be used; expected two rising numbers"
+        raise OptionError(msg) from error

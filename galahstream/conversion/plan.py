@@ -1,0 +1,215 @@
+"""The plan of a conversion: which rows in which order, labels and grid, before any flux."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from galahstream.conversion.journal import Setting
+from galahstream.conversion.options import ConvertOptions
+from galahstream.errors import BadSpectraError, LabelError
+from galahstream.sources.base import Source
+from galahstream.sources.npy import NpyFile
+from galahstream.store.layout import ARRAY_NAMES
+from galahstream.store.manifest import (
+    LabelColumn,
+    Manifest,
+    PixelCounts,
+    Provenance,
+    Quantization,
+)
+from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
+from galahstream.survey.splits import split_rows
+from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
+from galahstream.system.digest import array_digest, text_digest
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """Everything of a store but its flux, fixed before the first row is written.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Complete but for pixel counts and digests.
+    labels : ndarray, shape (n, K), float64
+    wavelength : ndarray, shape (L,), float64
+    ids, source_row : ndarray, shape (n,), int64
+    split : ndarray, shape (n,), uint8
+    stored_row : ndarray, shape (N,), int64
+        Row in the store of each source row; -1 for one that is skipped.
+    """
+
+    manifest: Manifest
+    labels: npt.NDArray[np.float64]
+    wavelength: npt.NDArray[np.float64]
+    ids: npt.NDArray[np.int64]
+    source_row: npt.NDArray[np.int64]
+    split: npt.NDArray[np.uint8]
+    stored_row: npt.NDArray[np.int64]
+
+    def arrays(self, digests: npt.NDArray[np.uint64]) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays of the store but the flux, given the digests of its rows."""
+        return {name: digests if name == "digests" else getattr(self, name) for name in ARRAY_NAMES}
+
+    def settings(self, source: Source) -> tuple[Setting, ...]:
+        """Return what of source and plan decides about the bytes of the store."""
+        # In the source's order, which does not change with the split.
+        order = np.argsort(self.source_row)
+        columns = [f"{column.name}[{column.unit}]" for column in self.manifest.labels]
+        states = [(str(file.absolute()), file.stat()) for file in source.files]
+        files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+        name = str(Path(source.name).absolute()) if states else source.name
+        return (
+            Setting("source", name),
+            Setting("the source files", text_digest(files), is_digest=True),
+            Setting("labels", tuple(columns)),
+            Setting("the label values", array_digest(self.labels[order]), is_digest=True),
+            Setting("the star ids", array_digest(self.ids[order]), is_digest=True),
+            Setting("the rows to convert", array_digest(self.source_row[order]), is_digest=True),
+            Setting("the wavelengths", array_digest(self.wavelength), is_digest=True),
+        )
+
+
+def plan_conversion(
+    source: Source, options: ConvertOptions, is_empty: npt.NDArray[np.bool_]
+) -> ConversionPlan:
+    """Choose rows, split and order, labels and wavelengths of a store.
+
+    Parameters
+    ----------
+    source : Source
+    options : ConvertOptions
+    is_empty : ndarray, shape (N,), bool
+        Source rows to skip because they have no usable pixel.
+
+    Raises
+    ------
+    BadSpectraError, LabelError, SplitError, WavelengthError
+        If the source cannot be converted in this way.
+    """
+    kept = np.flatnonzero(~is_empty)
+    if len(kept) == 0:
+        msg = f"{source.name}: none of its {len(source)} spectra can be used; check the source"
+        raise BadSpectraError(msg)
+    grid, grid_kind = _wavelength(source, options)
+    labels, ids = source.read_labels()[kept], source.ids[kept]
+    split = split_rows(
+        len(kept),
+        options.split,
+        options.seed,
+        _group_values(source, kept, options.groups),
+        allow_empty=not source.label_names,
+    )
+    order = np.arange(len(kept)) if options.in_place else np.argsort(split, kind="stable")
+    stored_row = np.full(len(source), -1, dtype=np.int64)
+    stored_row[kept[order]] = np.arange(len(kept))
+    n_train, n_val, n_test = (int(count) for count in np.bincount(split, minlength=3))
+    train_fraction, val_fraction, test_fraction = options.split
+    manifest = Manifest(
+        n_stars=len(kept),
+        n_pixels=source.n_pixels,
+        dtype=options.dtype,
+        wavelength=grid_kind,
+        labels=_label_columns(source, labels, split == 0),
+        split=(train_fraction, val_fraction, test_fraction),
+        split_sizes=(n_train, n_val, n_test),
+        split_seed=options.seed,
+        groups=options.groups,
+        pixel_counts=PixelCounts(),
+        skipped=_skipped(source, is_empty),
+        digests={},
+        quantization=_quantization(options.encoding),
+        row_order="source" if options.in_place else "split",
+        chunk_rows=options.chunk_rows,
+        compression=options.compression,
+        provenance=Provenance(reader=_reader_name(source)),
+    )
+    return ConversionPlan(
+        manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row
+    )
+
+
+def _quantization(encoding: Encoding) -> Quantization | None:
+    if not isinstance(encoding, Quantized16):
+        return None
+    return Quantization(
+        bscale=encoding.bscale,
+        bzero=encoding.bzero,
+        no_value=NO_VALUE,
+        clipped=0,
+        largest_error=encoding.bscale / 2,
+    )
+
+
+def _reader_name(source: Source) -> str | None:
+    """Return the class of this library that read the source; None for a class of the user."""
+    for cls in type(source).__mro__:
+        if cls.__module__.startswith("galahstream.") and cls is not Source:
+            return cls.__name__
+    return None
+
+
+def _skipped(source: Source, is_empty: npt.NDArray[np.bool_]) -> tuple[tuple[int, str], ...]:
+    by_source = [(int(star.star_id), star.reason) for star in source.skipped]
+    empty = [
+        (int(source.ids[row]), f"row {row}: no usable pixel") for row in np.flatnonzero(is_empty)
+    ]
+    return (*by_source, *empty)
+
+
+def _wavelength(source: Source, options: ConvertOptions) -> tuple[npt.NDArray[np.float64], str]:
+    given = options.wavelength
+    if isinstance(given, str | os.PathLike):
+        return check_grid(NpyFile(Path(given)).mapped(), source.n_pixels, str(given)), "given"
+    if given is not None:
+        return check_grid(given, source.n_pixels, "wavelength"), "given"
+    if source.wavelength is not None:
+        name = f"{source.name}: its wavelength"
+        return check_grid(source.wavelength, source.n_pixels, name), "given"
+    if source.n_pixels == NOMINAL_PIXELS:
+        return nominal_grid(), "nominal"
+    return np.full(source.n_pixels, np.nan), "unknown"
+
+
+def _group_values(
+    source: Source, kept: npt.NDArray[np.int64], groups: str | None
+) -> npt.NDArray[np.generic] | None:
+    if groups is None:
+        return None
+    values = source.read_column(groups)[kept]
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        row = kept[int(np.flatnonzero(np.isnan(values))[0])]
+        msg = (
+            f"{source.name}: column {groups!r} has no value for star {source.ids[row]}; each row "
+            f"needs one"
+        )
+        raise LabelError(msg)
+    return values
+
+
+def _label_columns(
+    source: Source, labels: npt.NDArray[np.float64], is_train: npt.NDArray[np.bool_]
+) -> tuple[LabelColumn, ...]:
+    columns = []
+    for name, unit, values in zip(source.label_names, source.label_units, labels.T, strict=True):
+        finite = values[np.isfinite(values)]
+        train = values[is_train & np.isfinite(values)]
+        with np.errstate(over="ignore", invalid="ignore"):  # the writer rejects what overflows
+            columns.append(
+                LabelColumn(
+                    name=name,
+                    unit=unit,
+                    missing=len(values) - len(finite),
+                    minimum=float(finite.min()) if len(finite) else None,
+                    maximum=float(finite.max()) if len(finite) else None,
+                    mean=float(finite.mean()) if len(finite) else None,
+                    std=float(finite.std()) if len(finite) else None,
+                    train_mean=float(train.mean()) if len(train) else None,
+                    train_std=float(train.std()) if len(train) else None,
+                )
+            )
+    return tuple(columns)

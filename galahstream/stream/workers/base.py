@@ -1,0 +1,189 @@
+"""The interface of a worker pool, what it is asked for, and the order in which it answers."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from galahstream.errors import WorkerError
+from galahstream.stream.dataset import SpectraDataset
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+FluxBuffer: TypeAlias = npt.NDArray[np.float32]
+BatchTensors: TypeAlias = tuple[torch.Tensor, ...]
+"""Flux (n, L), and as far as the dataset gives them labels (n, K) and ids (n,)."""
+ReadItems: TypeAlias = Callable[[Indices, FluxBuffer], BatchTensors]
+
+NO_INDICES: Indices = np.empty(0, dtype=np.int64)
+
+# Bytes that the kernel maps around each page that is touched (fault-around).
+_FAULT_AROUND_BYTES = 64 * 1024
+
+
+class BatchRequest(NamedTuple):
+    """Items of a dataset to be read together.
+
+    Attributes
+    ----------
+    indices : ndarray, shape (n,), int64
+        The items, those of one batch or of several consecutive ones.
+    prefetch : ndarray, shape (m,), int64
+        Items whose flux the disk is asked for before the items are read.
+    """
+
+    indices: Indices
+    prefetch: Indices = NO_INDICES
+
+
+class WorkerPool(Protocol):
+    """Workers that read batches ahead and return them in the order of the requests."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the pool can take requests in this process."""
+
+    def run(
+        self, requests: Iterable[BatchRequest], batches_per_request: int = 1
+    ) -> Iterator[BatchTensors]:
+        """Yield the tensors of each request, in order.
+
+        An exception in a worker is raised here, with its traceback and a note that
+        names the batch. Requests that are under way when the iteration ends early
+        are dropped.
+
+        Parameters
+        ----------
+        requests : iterable of BatchRequest
+            Taken as late as the read-ahead of the pool allows.
+        batches_per_request : int
+            Batches that each request stands for, to name them in errors.
+        """
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+class PendingBatch(Protocol):
+    """A request that a worker has been given."""
+
+    def wait(self) -> BatchTensors:
+        """Return the tensors when they are there, or raise the error of the worker."""
+
+    def cancel(self) -> None:
+        """Skip the request if no worker has begun with it."""
+
+
+class BatchReader:
+    """Reads the items of requests into buffers, within a budget of resident pages.
+
+    Parameters
+    ----------
+    dataset : SpectraDataset
+    read_items : callable
+        The method of the dataset that reads: ``read_valid_batch`` for requests that prefetch
+        and hold valid indices, otherwise ``read_batch``, which checks and prefetches itself.
+    memory_budget : int, optional
+        Bytes of a mapped store to touch before its pages are released.
+    """
+
+    def __init__(
+        self, dataset: SpectraDataset, read_items: ReadItems, memory_budget: int | None = None
+    ) -> None:
+        self.dataset = dataset
+        self._read_items = read_items
+        self._memory_budget = memory_budget
+        self._touched_bytes = 0
+
+    def read(self, request: BatchRequest, out: FluxBuffer) -> BatchTensors:
+        """Return the tensors of a request; the flux is in `out` unless a transform allocates."""
+        if len(request.prefetch):
+            self.dataset.prefetch(request.prefetch)
+        tensors = self._read_items(request.indices, out)
+        if self._memory_budget is not None:
+            self._release_pages(len(request.indices), self._memory_budget)
+        return tensors
+
+    def _release_pages(self, n_rows: int, budget: int) -> None:
+        flux = self.dataset.store.flux
+        self._touched_bytes += n_rows * (flux.shape[1] * flux.dtype.itemsize + _FAULT_AROUND_BYTES)
+        if self._touched_bytes > budget:
+            self.dataset.store.release_pages()
+            self._touched_bytes = 0
+
+
+class InlinePool:
+    """No workers: each request is read when the consumer asks for its batch.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the tensors of a request.
+    """
+
+    is_alive = True
+
+    def __init__(self, read: Callable[[BatchRequest], BatchTensors]) -> None:
+        self._read = read
+
+    def run(
+        self, requests: Iterable[BatchRequest], batches_per_request: int = 1
+    ) -> Iterator[BatchTensors]:
+        """Yield the tensors of each request, in order."""
+        return map(self._read, requests)
+
+    def close(self) -> None:
+        """Do nothing: there is no worker to end."""
+
+
+def run_ahead(
+    submit: Callable[[BatchRequest, str], PendingBatch],
+    requests: Iterable[BatchRequest],
+    depth: int,
+    batches_per_request: int,
+) -> Iterator[BatchTensors]:
+    """Yield the tensors of each request in order, with up to `depth` requests submitted ahead.
+
+    Parameters
+    ----------
+    submit : callable
+        Gives a worker a request and the name of its batches.
+    """
+    names = (batch_name(number, batches_per_request) for number in itertools.count())
+    upcoming = zip(requests, names, strict=False)
+    pending: deque[PendingBatch] = deque()
+    try:
+        for request, name in itertools.islice(upcoming, depth):
+            pending.append(submit(request, name))
+        while pending:
+            tensors = pending.popleft().wait()
+            for request, name in itertools.islice(upcoming, 1):
+                pending.append(submit(request, name))
+            yield tensors
+            del tensors  # the buffer returns to its pool as soon as the consumer drops the batch
+    finally:
+        for batch in pending:
+            batch.cancel()
+
+
+def batch_name(number: int, batches_per_request: int) -> str:
+    """Name the batches of a request, counted from 0 since the iteration began."""
+    first, last = number * batches_per_request, (number + 1) * batches_per_request - 1
+    which = f"batch {first}" if first == last else f"one of batches {first} to {last}"
+    return f"{which} of this iteration"
+
+
+def closed_error() -> WorkerError:
+    """Return the error of a loop whose loader was closed while it ran."""
+    return WorkerError("the loader was closed while a batch was being read; iterate over it again")
+
+
+def timeout_error(name: str, timeout: float) -> WorkerError:
+    """Return the error of a batch that did not arrive within `timeout` seconds."""
+    return WorkerError(
+        f"{name} did not arrive within {timeout:g} s (timeout=); allow more time, or make the "
+        f"transform or the storage faster"
+    )
