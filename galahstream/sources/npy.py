@@ -235,6 +235,7 @@ class NpyFile:
                 flux[:, pixel : pixel + tile.shape[1]] = as_float32(
                     tile, str(self.path), first_row, pixel
                 )
+            del columns, rows, tile  # unmapped before the next pixels are mapped
         return flux
 
     def _truncated(self) -> SourceFormatError:
