@@ -42,7 +42,7 @@ _OUTPUTS = 8
 def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Result:
     """Measure spectra/s of a training epoch; of a repeated survey in .npy stores only.
 
-    The published way needs all spectra in memory, and is left out for a repeated survey.
+    The published way needs all spectra in memory, and is omitted for a repeated survey.
     """
     kinds = [kind for kind in KINDS if times == 1 or kind.startswith("npy")]
     datasets = {

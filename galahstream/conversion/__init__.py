@@ -1,1 +1,1 @@
-"""From a source to a store."""
+"""Conversion of a source into a store, repair of a store, and export of a source."""

@@ -96,7 +96,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = _complete_lines(path)
-        self._settings: dict[str, Any] | None = lines[0] if lines else None
+        self._settings: Mapping[str, Any] | None = lines[0] if lines else None
         try:
             self.blocks = [BlockRecord.from_json(line) for line in lines[1:]]
         except (KeyError, TypeError, ValueError):  # of another version: start over
@@ -149,9 +149,9 @@ def _line(values: Mapping[str, object]) -> str:
     return f"{text_digest(text)} {text}\n"
 
 
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
+def _complete_lines(path: Path) -> list[Mapping[str, Any]]:
     """Return the values of the lines before the first that is incomplete or damaged."""
-    lines: list[dict[str, Any]] = []
+    lines: list[Mapping[str, Any]] = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             digest, _, text = line.partition(" ")

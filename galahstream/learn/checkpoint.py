@@ -110,7 +110,8 @@ class _Progress:
     def __post_init__(self) -> None:
         where = self.position
         in_epoch = (self.epoch - 1, self.stars)
-        # Once the last batch of an epoch is handed over, the loader is in the next epoch.
+        # Once the last batch of an epoch is handed over, the loader is in the next epoch. In files
+        # of version 1 it is at the end of the same epoch.
         is_complete = self.stars == where.rows > 0 and where.rows_served == 0
         expected = (self.epoch, 0) if is_complete else in_epoch
         if (where.epoch, where.rows_served) != expected or self.stars > where.rows:

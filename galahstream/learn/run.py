@@ -10,6 +10,7 @@ from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError, WavelengthError
 from galahstream.stream.dataset import Missing
+from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window
 from galahstream.system.lock import locked
 from galahstream.validation import MAX_SEED, check_choice, check_count
@@ -55,7 +56,7 @@ class TrainOptions:
     lr: float = 1e-3
     seed: int = 42
     device: str = "auto"
-    labels: Sequence[str] = ("teff", "logg", "fe_h")
+    labels: Sequence[str] = DEFAULT_LABELS
     window: Window = None
     missing: Missing = "raise"
     num_workers: int = 2

@@ -25,6 +25,7 @@ from galahstream.store import SpectraStore
 from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
 from galahstream.stream.sampling import shuffle_quality
+from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window
 from galahstream.system.atomic import atomic_write
 
@@ -40,7 +41,7 @@ def train(
     lr: float = 1e-3,
     seed: int = 42,
     device: str = "auto",
-    labels: Sequence[str] = ("teff", "logg", "fe_h"),
+    labels: Sequence[str] = DEFAULT_LABELS,
     window: Window = None,
     missing: Missing = "raise",
     num_workers: int = 2,

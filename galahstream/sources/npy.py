@@ -5,7 +5,6 @@ and nothing is unpickled.
 """
 
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,8 @@ NPY_MAGIC = np.lib.format.MAGIC_PREFIX
 TILE_BYTES = 128 * 1024 * 1024
 """Memory in which the rows of a Fortran-ordered file are gathered, as float32."""
 
-_TILE_PIXELS = 256
+_TILE_PIXELS = 256  # transposed at a time, in the processor's cache
+_MAP_BYTES = 64 * 1024 * 1024  # address space of the pixels that are mapped at a time
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -212,28 +212,30 @@ class NpyFile:
         n_rows, n_pixels = self.shape
         tall_rows = max(block_rows, TILE_BYTES // (4 * n_pixels))
         for start in range(first_row, n_rows, tall_rows):
-            with explain_access_errors(self.path), FileIO(self.path) as file:
-                tall = self._gather_rows(file, start, min(tall_rows, n_rows - start))
+            tall = self._gather_rows(start, min(tall_rows, n_rows - start))
             for first in range(0, len(tall), block_rows):
                 yield tall[first : first + block_rows]
 
-    def _gather_rows(self, file: FileIO, first_row: int, n_rows: int) -> npt.NDArray[np.float32]:
-        """Read rows of a Fortran-ordered array, in which the values of each pixel are contiguous.
+    def _gather_rows(self, first_row: int, n_rows: int) -> npt.NDArray[np.float32]:
+        """Transpose rows of a Fortran-ordered array, in which the values of a pixel are contiguous.
 
-        Columns are read into tiles and transposed: mapped, they would take the
-        address space of the complete file.
+        A few pixels of all rows are mapped at a time, not the complete file.
         """
         total_rows, n_pixels = self.shape
+        column_bytes = total_rows * self.dtype.itemsize
+        mapped_pixels = max(_MAP_BYTES // column_bytes, 1)
         flux = np.empty((n_rows, n_pixels), dtype=np.float32)
-        tile = np.empty((_TILE_PIXELS, n_rows), dtype=self.dtype)
-        for first_pixel in range(0, n_pixels, _TILE_PIXELS):
-            columns = tile[: n_pixels - first_pixel]
-            for pixel, column in enumerate(columns, first_pixel):
-                file.seek(self._offset + (pixel * total_rows + first_row) * self.dtype.itemsize)
-                if file.readinto(column.view(np.uint8)) != column.nbytes:
-                    raise self._truncated()
-            pixels = slice(first_pixel, first_pixel + len(columns))
-            flux[:, pixels] = as_float32(columns.T, str(self.path), first_row, first_pixel)
+        for first in range(0, n_pixels, mapped_pixels):
+            shape = (min(mapped_pixels, n_pixels - first), total_rows)
+            columns = self._map(self._offset + first * column_bytes, shape)
+            rows = columns[:, first_row : first_row + n_rows].T
+            for start in range(0, shape[0], _TILE_PIXELS):
+                tile = rows[:, start : start + _TILE_PIXELS]
+                pixel = first + start
+                flux[:, pixel : pixel + tile.shape[1]] = as_float32(
+                    tile, str(self.path), first_row, pixel
+                )
+            del columns, rows, tile  # unmapped before the next pixels are mapped
         return flux
 
     def _truncated(self) -> SourceFormatError:

@@ -270,7 +270,7 @@ def _reject_constant(name: str) -> float:
     raise ValueError(msg)
 
 
-def _with_current_names(body: Mapping[str, Any]) -> dict[str, Any]:
+def _with_current_names(body: Mapping[str, object]) -> dict[str, object]:
     current = {_EARLIER_NAMES.get(name, name): value for name, value in body.items()}
     quantization = current.get("quantization")
     if isinstance(quantization, dict):

@@ -27,7 +27,7 @@ def permutation(n: int, *entropy: int) -> npt.NDArray[np.int64]:
     """Return the integers 0 to n - 1 in an order that depends on `entropy` alone.
 
     This is a stable argsort of PCG64's raw output: numpy guarantees that bit stream
-    for ever, and guarantees no stability for ``Generator.permutation``.
+    forever, and guarantees no stability for ``Generator.permutation``.
 
     Parameters
     ----------

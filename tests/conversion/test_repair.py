@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from galahstream.conversion.convert import convert
 from galahstream.conversion.repair import repair
 from galahstream.errors import RepairError
 from galahstream.store import open_store
+from galahstream.store.formats import format_of
+from galahstream.store.manifest import signed
+from galahstream.system.digest import text_digest
 from tests.conftest import Pair
 from tests.faults.interrupted import contents
 
@@ -43,6 +48,44 @@ def test_a_damaged_store_is_restored_byte_for_byte(
     assert repair(path, pair.folder).tolist() == damaged.tolist()
     assert contents(path) == sound
     assert not list(tmp_path.glob(".*"))
+
+
+def make_earlier(path: Path) -> None:
+    """Give a store the manifest that the first stores of this version had."""
+    body = json.loads(format_of(path).read_manifest(path))
+    for field in ("digest", "chunk_rows", "compression", "provenance"):
+        del body[field]
+    body["odd_pixels"] = body.pop("pixel_counts")
+    body["left_out"] = body.pop("skipped")
+    code = body.pop("quantization")
+    if code is not None:
+        code = {"scale": code.pop("bscale"), "zero": code.pop("bzero"), **code}
+    text = signed({**body, "code": code})
+    if path.is_dir():
+        (path / "manifest.json").write_text(text)
+        return
+    with h5py.File(path, "r+") as file:
+        attribute = h5py.h5a.open(file.id, b"manifest")
+        data = text.encode().ljust(attribute.dtype.itemsize)
+        attribute.write(np.array(data, dtype=attribute.dtype))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_store_written_before_the_first_release_opens_and_is_restored(
+    pair: Pair, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with convert(pair.folder, tmp_path / "store", **options) as store:
+        path, flux, quantization = store.path, store.flux[:], store.manifest.quantization
+    make_earlier(path)
+    intact = contents(path)
+    with open_store(path) as store:
+        assert np.array_equal(store.flux[:], flux, equal_nan=True)
+        assert store.manifest.quantization == quantization
+        text = format_of(path).read_manifest(path).strip()
+        assert store.fingerprint == text_digest(text)
+    damage(path)
+    assert len(repair(path, pair.folder)) > 0
+    assert contents(path) == intact
 
 
 def test_an_undamaged_store_is_not_touched(pair: Pair, tmp_path: Path) -> None:

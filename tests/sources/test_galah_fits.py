@@ -37,7 +37,7 @@ def test_a_missing_camera_is_nan(tmp_path: Path) -> None:
     assert np.isfinite(flux[0, :12288]).all()
 
 
-def test_other_pixel_counts_are_refused_or_left_out_by_name(tmp_path: Path) -> None:
+def test_other_pixel_counts_are_refused_or_skipped_by_name(tmp_path: Path) -> None:
     write_star(tmp_path / "in", STAR, "dr3")
     write_star(tmp_path / "in", STAR + 1, "dr3", pixels=4111)
     with pytest.raises(BadSpectraError, match=f"{STAR + 1}.*4111 pixels"):

@@ -131,7 +131,7 @@ print(sum(len(block) for block in source.iter_blocks(64)))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 @pytest.mark.parametrize(
-    ("kind", "spare_bytes"), [("C", 2**26), ("F", 2 * TILE_BYTES + 2**25), ("hdf5", 2**26)]
+    ("kind", "spare_bytes"), [("C", 2**26), ("F", 2 * TILE_BYTES + 2**27), ("hdf5", 2**26)]
 )
 def test_a_source_larger_than_the_address_space_is_read(
     tmp_path: Path, kind: str, spare_bytes: int

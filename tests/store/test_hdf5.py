@@ -1,4 +1,4 @@
-"""Flux datasets as HDF5 writers of all kinds lay them out: mapped where plain, right everywhere."""
+"""Flux datasets of all HDF5 layouts: mapped if the rows are plain bytes, else read by h5py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -97,14 +97,14 @@ OTHERS = [compact, checksummed, compressed, lzf, narrow_chunks, chunks_missing, 
 
 
 def gathered(reader: Any, rows: np.ndarray) -> np.ndarray:
-    found = np.empty((len(rows), SHAPE[1]), dtype=np.float32)
+    flux = np.empty((len(rows), SHAPE[1]), dtype=np.float32)
 
     def copy(span: RowSpan) -> None:
-        for row, start in zip(found[span.positions], span.starts, strict=True):
+        for row, start in zip(flux[span.positions], span.starts, strict=True):
             row[:] = span.buffer[start : start + SHAPE[1]]
 
     reader.read(rows, copy)
-    return found
+    return flux
 
 
 @pytest.mark.parametrize("userblock", [0, 512])
@@ -116,9 +116,9 @@ def test_plain_rows_are_read_by_offset(
     with h5py.File(path, "w", userblock_size=userblock) as file:
         write(file)
     with h5py.File(path) as file:
-        places = row_index(file["flux"], path)
-    assert places is not None
-    for reader in (MappedReader(places), PreadReader(places), Hdf5Reader(path)):
+        index = row_index(file["flux"], path)
+    assert index is not None
+    for reader in (MappedReader(index), PreadReader(index), Hdf5Reader(path)):
         assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.access
         reader.prefetch(ROWS)
         reader.close()
@@ -159,7 +159,7 @@ def test_a_big_endian_source_becomes_the_same_store(tmp_path: Path) -> None:
 
 
 def rewritten(store: Path, pair: Pair, chunks: tuple[int, int], **options: Any) -> None:
-    """Do what a user does who writes a store's flux again with h5py's own settings."""
+    """Write the flux of a store again through h5py, as a user may."""
     with h5py.File(store, "r+") as file:
         flux = file["flux"][:]
         del file["flux"]

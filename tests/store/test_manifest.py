@@ -1,5 +1,6 @@
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from galahstream.errors import GalahStreamError, StoreFormatError
 from galahstream.store import Store
 from galahstream.store.manifest import Manifest, Provenance, signed
+from galahstream.validation import FieldError
 from tests.test_validation import ANYTHING
 
 
@@ -99,6 +101,14 @@ def test_no_manifest_of_a_plan_is_longer_than_its_largest(npy_store: Store) -> N
     largest.check_readable()
     assert len(manifest.to_json()) < len(largest.to_json())
     assert largest.largest == largest
+
+
+def test_a_manifest_that_is_too_large_to_read_raises_before_it_is_written(
+    npy_store: Store,
+) -> None:
+    skipped = ((1, "x" * 4096),) * 17_000
+    with pytest.raises(FieldError, match=r"'skipped': the manifest has 6\d,\d+,\d+|7\d,\d+"):
+        replace(npy_store.manifest, skipped=skipped).check_readable()
 
 
 @pytest.mark.slow

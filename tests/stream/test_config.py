@@ -23,7 +23,7 @@ def test_a_numba_that_cannot_be_imported_means_numpy_said_once(tmp_path: Path, e
         "gs.show_config()\n"
         "gs.show_config()\n"
         "np.save('spectra.npy', np.ones((20, 8), np.float32))\n"
-        "store = gs.convert('.', 'store', progress=False)\n"
+        "store = gs.convert('spectra.npy', 'store', progress=False)\n"
         "for _ in range(2):\n"
         "    print(gs.SpectraDataset(store)[0].sum())\n"
     )

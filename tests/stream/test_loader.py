@@ -81,12 +81,12 @@ def test_a_state_of_another_order_is_refused_by_name(npy_store: Store) -> None:
         SpectraLoader(SpectraDataset(npy_store, "val"), seed=1).load_state_dict(state)
 
 
-def test_frameworks_can_build_it_anew_from_its_sampler(npy_store: Store) -> None:
+def test_frameworks_can_rebuild_it_from_its_sampler(npy_store: Store) -> None:
     dataset = SpectraDataset(npy_store, return_ids=True)
     loader = SpectraLoader(dataset, 8)
     assert ids(SpectraLoader(dataset, 8, sampler=loader.sampler)) == ids(loader)
-    anew = SpectraLoader(dataset, batch_sampler=loader.batch_sampler)
-    assert ids(anew) == ids(SpectraLoader(dataset, 8))
+    rebuilt = SpectraLoader(dataset, batch_sampler=loader.batch_sampler)
+    assert ids(rebuilt) == ids(SpectraLoader(dataset, 8))
 
 
 @pytest.mark.parametrize(

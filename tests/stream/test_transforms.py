@@ -1,4 +1,9 @@
+"""The logarithm of the flux and the scaling of labels, against float64."""
+
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -13,24 +18,28 @@ SPECIAL = np.array(
 )
 
 
-def reference(flux: np.ndarray, floor: float = 0.2, fill: float = 1.0) -> np.ndarray:
+def reference(
+    flux: npt.NDArray[Any], floor: float = 0.2, fill: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """Return the logarithm of flux as float64 gives it."""
     finite = np.where(np.isfinite(flux), flux.astype(np.float64), fill)
-    return np.log(np.maximum(finite, floor))
+    logarithm: npt.NDArray[np.float64] = np.log(np.maximum(finite, floor))
+    return logarithm
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 70))))
-def test_log_flux_is_that_of_float64_for_any_pixel(flux: np.ndarray) -> None:
-    wanted = reference(flux)
-    found = LogFlux()(flux)
-    assert found.dtype == np.float32
-    assert (abs(found - wanted) <= 1e-6 * np.maximum(1, abs(wanted))).all()
+def test_log_flux_is_that_of_float64_for_any_pixel(flux: npt.NDArray[np.float32]) -> None:
+    expected = reference(flux)
+    logged = LogFlux()(flux)
+    assert logged.dtype == np.float32
+    assert (abs(logged - expected) <= 1e-6 * np.maximum(1, abs(expected))).all()
 
 
-@pytest.mark.parametrize("place", [0, 65535, 65536, 99999])
-def test_special_values_are_read_right_anywhere_in_a_long_array(place: int) -> None:
+@pytest.mark.parametrize("pixel", [0, 65535, 65536, 99999])
+def test_special_values_are_right_anywhere_in_a_long_array(pixel: int) -> None:
     for value in SPECIAL:
         flux = np.full(100_000, 0.9, dtype=np.float32)
-        flux[place] = value
+        flux[pixel] = value
         assert np.allclose(LogFlux()(flux), reference(flux), rtol=0, atol=1e-4)
         assert np.isfinite(LogFlux()(flux)).all()
 
@@ -41,8 +50,28 @@ def test_log_flux_leaves_its_input_alone() -> None:
     assert np.array_equal(flux, SPECIAL, equal_nan=True)
 
 
-@pytest.mark.parametrize("option", [{"floor": 0}, {"floor": -1}, {"fill": np.nan}, {"fill": 0}])
-def test_a_floor_or_fill_without_logarithm_is_refused(option: dict[str, float]) -> None:
+@pytest.mark.parametrize("flux", [SPECIAL, SPECIAL.astype(np.float64) * 1e200], ids=["32", "64"])
+def test_numpys_error_settings_do_not_matter(flux: npt.NDArray[Any]) -> None:
+    expected = LogFlux()(flux)
+    with np.errstate(all="raise"):
+        assert LogFlux()(flux).tobytes() == expected.tobytes()
+        score = ZScore(mean=[0.0], std=[1e30])
+        assert score(np.array([[1e-20], [np.inf]])).tolist() == [[0.0], [np.inf]]
+
+
+def test_numpy_scalars_become_plain_numbers() -> None:
+    numbers: Any = np.float32(0.5), np.int64(2)
+    log = LogFlux(*numbers)
+    assert repr(log) == "LogFlux(floor=0.5, fill=2.0)"
+    assert log == LogFlux(0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"floor": 0}, {"floor": -1}, {"fill": np.nan}, {"fill": 0}, {"floor": "0.2"}, {"fill": None}],
+    ids=str,
+)
+def test_a_floor_or_fill_without_logarithm_is_an_error(option: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         LogFlux(**option)
 
@@ -66,9 +95,31 @@ def test_missing_values_do_not_count_in_the_fit() -> None:
 
 
 @pytest.mark.parametrize("values", [[5.0, 5.0], [np.nan, np.nan]])
-def test_a_label_that_cannot_be_learnt_is_refused_by_name(values: list[float]) -> None:
+def test_a_label_that_cannot_be_learnt_is_named(values: list[float]) -> None:
     with pytest.raises(LabelError, match="'logg'"):
         ZScore().fitted(np.array(values)[:, None], ("logg",))
+
+
+def test_a_score_copies_the_values_it_is_given() -> None:
+    mean = np.zeros(2)
+    score = ZScore(mean=mean, std=np.ones(2, dtype=np.float32))
+    mean += 1
+    assert repr(score) == "ZScore(mean=[0.0, 0.0], std=[1.0, 1.0])"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fit_on": "test"},
+        {"mean": [1.0]},
+        {"mean": [1.0], "std": [0.0]},
+        {"mean": [1], "std": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_score_of_unusable_values_is_an_error(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        ZScore(**options)
 
 
 def test_a_score_without_values_cannot_be_used() -> None:

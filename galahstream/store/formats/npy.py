@@ -1,9 +1,10 @@
 """Stores as a folder of .npy files that plain ``np.load`` opens."""
 
+import ast
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from galahstream.system.disk import preallocate, write_at
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
 _FLUX_NAME = "flux.npy"
+_MAX_HEADER_LENGTH = 10_000
 _FILE_NAMES = {MANIFEST_NAME, _FLUX_NAME, *(f"{name}.npy" for name in ARRAY_NAMES)}
 
 
@@ -154,19 +156,36 @@ def _header(array: ArraySpec, padded_to: int) -> bytes:
     return header
 
 
+def _read_header(file: BinaryIO) -> tuple[object, object, np.dtype[Any]]:
+    """Return shape, Fortran order and dtype of a .npy file of format 1.0.
+
+    NumPy's own reader gives damaged text to a second parser, which takes seconds for
+    the padding of a page.
+    """
+    if np.lib.format.read_magic(file) != (1, 0):
+        msg = "not a .npy file of format 1.0"
+        raise ValueError(msg)
+    length = int.from_bytes(file.read(2), "little")
+    text = file.read(length)
+    if len(text) < length or length > _MAX_HEADER_LENGTH:
+        msg = f"the header of {length} bytes is truncated or too long"
+        raise ValueError(msg)
+    fields = ast.literal_eval(text.decode("latin-1").strip())
+    dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    return fields["shape"], fields["fortran_order"], dtype
+
+
 def _locate(path: Path, expected: ArraySpec) -> ArrayLocation:
     """Return the location of a file's array, after comparing header and size with the manifest."""
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            reader = np.lib.format.read_array_header_1_0
-            shape, is_fortran, dtype = reader(file) if version == (1, 0) else ((), False, None)
+            shape, is_fortran, dtype = _read_header(file)
             offset = file.tell()
             size = file.seek(0, 2)
-    except Exception as error:  # numpy's header reader raises whatever its parser meets
+    except Exception as error:  # the parsers of Python and NumPy raise all kinds of errors
         msg = f"{path}: {error}; this file of the store is missing or damaged, convert again"
         raise StoreFormatError(msg) from error
-    if (shape, dtype, bool(is_fortran)) != (*expected, False):
+    if (shape, dtype, is_fortran) != (*expected, False):
         msg = (
             f"{path}: the file holds {dtype} of shape {shape}; the manifest says {expected.dtype} "
             f"of shape {expected.shape}: it was replaced or damaged, convert again"

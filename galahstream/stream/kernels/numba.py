@@ -58,7 +58,8 @@ def _log(x: Any) -> Any:
     return np.float32(exponent) * _LN_2 + (m + m * m * p)
 
 
-def _log_rows(floor: Any, fill: Any, buffer: Any, starts: Any, out: Any) -> None:
+def _log_rows(limits: Any, buffer: Any, starts: Any, out: Any) -> None:
+    floor, fill = limits
     for row in range(len(starts)):
         target = out[row]
         source = buffer[starts[row] : starts[row] + target.size]
@@ -70,9 +71,9 @@ def _log_rows(floor: Any, fill: Any, buffer: Any, starts: Any, out: Any) -> None
             target[pixel] = _log(x if x > floor else floor)
 
 
-def _log_quantized_rows(
-    bscale: Any, bzero: Any, floor: Any, fill: Any, buffer: Any, starts: Any, out: Any
-) -> None:
+def _log_quantized_rows(steps: Any, limits: Any, buffer: Any, starts: Any, out: Any) -> None:
+    bscale, bzero = steps
+    floor, fill = limits
     for row in range(len(starts)):
         target = out[row]
         source = buffer[starts[row] : starts[row] + target.size]
@@ -103,8 +104,8 @@ def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
             return partial(look_up_rows, encoding.table)
         # Half again as fast as a look-up, which uses no vector instructions.
         if abs(encoding.bzero) <= _MAX_BZERO_OVER_FLOOR * log.floor:
-            return partial(log_quantized_rows, *encoding.steps, *log.limits)
+            return partial(log_quantized_rows, encoding.steps, log.limits)
         return partial(look_up_rows, log_table(encoding, log))
     if isinstance(encoding, Float32):
-        return copy_rows if log is None else partial(log_rows, *log.limits)
+        return copy_rows if log is None else partial(log_rows, log.limits)
     return partial(decode_rows, encoding, log)
