@@ -20,12 +20,12 @@ from galahstream.store.opening import explain_open_errors
 def test_another_working_directory_after_opening_does_not_matter(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    wanted = store.flux[:]
+    expected = store.flux[:]
     monkeypatch.chdir(store.path.parent)
     relative = open_store(store.path.name)
     assert relative.path == store.path
     monkeypatch.chdir("/")
-    assert np.array_equal(relative.flux[:], wanted, equal_nan=True)
+    assert np.array_equal(relative.flux[:], expected, equal_nan=True)
     assert relative.verify().tolist() == []
 
 

@@ -57,8 +57,8 @@ def test_a_plain_data_loader_gives_the_same_in_any_worker(npy_store: Store, meth
     dataset = SpectraDataset(npy_store)
     dataset[0]
     loader = DataLoader(dataset, 8, num_workers=2, multiprocessing_context=method)
-    found = torch.cat([x for x, _ in loader])
-    assert torch.equal(found, torch.stack([x for x, _ in dataset]))
+    actual = torch.cat([x for x, _ in loader])
+    assert torch.equal(actual, torch.stack([x for x, _ in dataset]))
 
 
 def test_a_dataset_pickles_small_and_without_its_data(npy_store: Store) -> None:
@@ -172,7 +172,7 @@ def test_windows_of_numpy_become_plain_numbers(pair: Pair, tmp_path: Path) -> No
 
 
 def test_torchs_default_type_does_not_matter(npy_store: Store) -> None:
-    wanted = SpectraDataset(npy_store)[[1, 2]]
+    expected = SpectraDataset(npy_store)[[1, 2]]
     torch.set_default_dtype(torch.float64)
     try:
         items = SpectraDataset(npy_store)[[1, 2]]
@@ -181,7 +181,7 @@ def test_torchs_default_type_does_not_matter(npy_store: Store) -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert types == {torch.float32}
-    for tensor, other in zip(items, wanted, strict=True):
+    for tensor, other in zip(items, expected, strict=True):
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, other)
 
@@ -189,10 +189,10 @@ def test_torchs_default_type_does_not_matter(npy_store: Store) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 def test_numpys_error_settings_do_not_matter(pair: Pair, tmp_path: Path, dtype: Any) -> None:
     store = convert(pair.folder, tmp_path / "store", dtype=dtype)
-    wanted = SpectraDataset(store, "all")[:]
+    expected = SpectraDataset(store, "all")[:]
     with np.errstate(all="raise"):
         items = SpectraDataset(store.path, "all")[:]
-    assert all(torch.equal(a, b) for a, b in zip(items, wanted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(items, expected, strict=True))
 
 
 def test_the_transform_cannot_be_changed_behind_its_kernel(npy_store: Store) -> None:

@@ -55,9 +55,9 @@ def readings_of(options: dict[str, Any]) -> tuple[Reading, ...]:
     return ("auto",) if "compression" in options else ("mapped", "pread")
 
 
-def check_equal(found: list[tuple[torch.Tensor, ...]], wanted: list[Any]) -> None:
-    assert len(found) == len(wanted)
-    for batch, other in zip(found, wanted, strict=True):
+def check_equal(actual: list[tuple[torch.Tensor, ...]], expected: list[Any]) -> None:
+    assert len(actual) == len(expected)
+    for batch, other in zip(actual, expected, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
@@ -71,19 +71,19 @@ def test_stores_and_ways_of_reading_give_identical_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dataset_module, "choose_kernel", partial(choose_kernel, backend=backend))
-    wanted: list[Any] = []
+    expected: list[Any] = []
     for name, options in STORES.items():
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path
         for reading in readings_of(options):
             for workers, worker_type in WORKERS[:3]:
                 dataset = SpectraDataset(open_store(path, reading=reading), return_ids=True)
-                found = batches(
+                actual = batches(
                     SpectraLoader(
                         dataset, 8, shuffle=True, num_workers=workers, worker_type=worker_type
                     )
                 )
-                wanted = wanted or found
-                check_equal(found, wanted)
+                expected = expected or actual
+                check_equal(actual, expected)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_processes_give_the_batches_of_threads(
     survey: Pair, tmp_path: Path, name: str, dtype: Dtype
 ) -> None:
     path = convert(survey.folder, tmp_path / name, dtype=dtype, **STORES[name]).path
-    found = [
+    actual = [
         batches(
             SpectraLoader(
                 SpectraDataset(path, return_ids=True), 8, shuffle=True, num_workers=workers,
@@ -102,7 +102,7 @@ def test_processes_give_the_batches_of_threads(
         )
         for workers, worker_type in (WORKERS[0], WORKERS[-1])
     ]  # fmt: skip
-    check_equal(*found)
+    check_equal(*actual)
 
 
 @pytest.mark.parametrize("options", [{"window": (5010, 5029)}, {"transform": None}])
@@ -112,22 +112,22 @@ def test_windows_and_plain_flux_too(
 ) -> None:
     grid = np.arange(64) + 5000.0
     store = convert(survey.folder, tmp_path / "a", dtype=dtype, wavelength=grid)
-    whole = SpectraDataset(store, transform=options.get("transform", LogFlux()))
+    all_pixels = SpectraDataset(store, transform=options.get("transform", LogFlux()))
     pixels = slice(10, 30) if "window" in options else slice(None)
-    wanted = torch.stack([x for x, _ in whole])[:, pixels]
+    expected = torch.stack([x for x, _ in all_pixels])[:, pixels]
     for reading in readings_of({}):
         dataset = SpectraDataset(open_store(store.path, reading=reading), **options)
-        found = torch.cat(
+        actual = torch.cat(
             [x for x, _ in batches(SpectraLoader(dataset, 9))[: -(-len(dataset) // 9)]]
         )
-        assert torch.equal(found.nan_to_num(7), wanted.nan_to_num(7))
+        assert torch.equal(actual.nan_to_num(7), expected.nan_to_num(7))
 
 
 @pytest.mark.slow
 def test_batches_that_are_kept_never_change(survey: Pair, tmp_path: Path) -> None:
     store = convert(survey.folder, tmp_path / "a")
     dataset = SpectraDataset(store)
-    wanted = batches(SpectraLoader(dataset, 8, shuffle=True, num_workers=0))
+    expected = batches(SpectraLoader(dataset, 8, shuffle=True, num_workers=0))
     for workers, worker_type in WORKERS:
         loader = SpectraLoader(
             dataset, 8, shuffle=True, num_workers=workers, worker_type=worker_type
@@ -139,9 +139,9 @@ def test_batches_that_are_kept_never_change(survey: Pair, tmp_path: Path) -> Non
             for _ in range(3):
                 for flux, _ in loader:
                     flux.fill_(-1)  # a batch is the user's, who may write into it
-            check_equal(kept, wanted)
+            check_equal(kept, expected)
             assert all(torch.equal(a, b) for a, b in zip(first_rows, copies, strict=True))
-        check_equal(kept, wanted)
+        check_equal(kept, expected)
 
 
 def test_memory_of_batches_is_used_again(survey: Pair, tmp_path: Path) -> None:
@@ -169,12 +169,12 @@ def test_one_dataset_is_read_by_many_threads_at_once(
 ) -> None:
     path = convert(survey.folder, tmp_path / "a").path
     dataset = SpectraDataset(open_store(path, reading=reading))
-    wanted = torch.stack([x for x, _ in dataset])
+    expected = torch.stack([x for x, _ in dataset])
 
     def is_right(seed: int) -> bool:
         order = np.random.default_rng(seed).permutation(len(dataset))
         parts = [order[start : start + 16] for start in range(0, len(order), 16)]
-        return all(torch.equal(dataset.read_batch(part)[0], wanted[part]) for part in parts)
+        return all(torch.equal(dataset.read_batch(part)[0], expected[part]) for part in parts)
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(is_right, range(32)))
