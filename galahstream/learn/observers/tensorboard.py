@@ -1,5 +1,6 @@
 """Write a run for TensorBoard."""
 
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ class EventWriter(Observer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # imports of tensorboard itself
             from torch.utils.tensorboard import SummaryWriter
+        _wait_for_a_later_name(folder)
         self._writer: Any = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def started(self, network: SpectraNetwork) -> None:
@@ -63,3 +65,16 @@ class EventWriter(Observer):
             unit = f"_{label.unit}" if label.unit else ""
             self._writer.add_scalar(f"rmse{unit}/{split}_{label.name}", label.rmse, step)
             self._writer.add_scalar(f"r2/{split}_{label.name}", label.r2, step)
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait until a new event file sorts behind those in the folder, at most a second.
+
+    TensorBoard reads event files in the order of their names, which begin with the
+    second in which they were created: a resumed run in the same second could be
+    read before the run that it continues, which then hides its events.
+    """
+    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    newest = max((int(second) for second in seconds if second.isdigit()), default=0)
+    if newest == int(time.time()):
+        time.sleep(newest + 1 - time.time())
