@@ -3,12 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from galahstream import errors as errors
 from galahstream._version import __version__ as __version__
-from galahstream.errors import GalahStreamError as GalahStreamError
 
 if TYPE_CHECKING:
+    from galahstream import errors as errors
     from galahstream.conversion.convert import convert as convert
+    from galahstream.errors import GalahStreamError as GalahStreamError
     from galahstream.learn.inference import evaluate as evaluate
     from galahstream.learn.inference import predict as predict
     from galahstream.learn.models.cnn import SpectraCNN as SpectraCNN
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from galahstream.stream.transforms import ZScore as ZScore
 
 # Modules of the public names, imported on first use: `import galahstream` loads neither NumPy nor
-# torch. The exceptions are imported above, since they need nothing.
+# torch.
 _LAZY_IMPORTS = {
+    "GalahStreamError": "galahstream.errors",
     "convert": "galahstream.conversion.convert",
     "open_store": "galahstream.store",
     "SpectraDataset": "galahstream.stream.dataset",
@@ -38,10 +39,12 @@ _LAZY_IMPORTS = {
     "show_config": "galahstream.stream.config",
 }
 
-__all__ = [*_LAZY_IMPORTS, "GalahStreamError", "__version__", "errors"]
+__all__ = [*_LAZY_IMPORTS, "__version__", "errors"]
 
 
 def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module("galahstream.errors")
     if name not in _LAZY_IMPORTS:
         msg = f"module 'galahstream' has no attribute {name!r}"
         raise AttributeError(msg)
