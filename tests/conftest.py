@@ -1,5 +1,6 @@
 """Real files that the tests read: small surveys in which every pixel is known."""
 
+import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 
 from galahstream.conversion.convert import convert
 from galahstream.store import Store
+
+# Worker processes then start in a tenth of a second instead of importing torch and numba first.
+multiprocessing.set_forkserver_preload(
+    ["galahstream.stream.workers.processes", "galahstream.stream.kernels.numba"]
+)
 
 N_STARS, N_PIXELS = 60, 64
 REAL_DATA = Path(
