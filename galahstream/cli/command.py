@@ -1,4 +1,4 @@
-"""What every command shares: its parser, its result, and the types of its options."""
+"""Parts that all commands share: parser, result, checks and the types of options."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "test", "all")
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command has to say: text for people, data for programs, and its exit status.
+    """The result of a command: text for people, data for programs, and its exit status.
 
     Attributes
     ----------
@@ -30,6 +30,17 @@ class CommandResult:
     text: str
     data: Mapping[str, object] = field(default_factory=dict)
     status: int = 0
+
+
+def check_output(out: Path, *inputs: Path) -> None:
+    """Raise `OptionError` if an output file would replace an input, or a file inside one."""
+    target = out.resolve()
+    for path in (each.resolve() for each in inputs):
+        is_same = target == path or (target.exists() and path.exists() and target.samefile(path))
+        if is_same or path in target.parents:
+            relation = "is" if is_same else "is inside"
+            msg = f"{out} {relation} {path}, which this command reads; choose another file (--out)"
+            raise OptionError(msg)
 
 
 def add_command(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from galahstream.cli.command import CommandResult, Commands, add_command
+from galahstream.cli.command import CommandResult, Commands, add_command, check_output
 from galahstream.errors import OptionError
 
 
@@ -24,11 +24,12 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> CommandResult:
-    """Draw the star into a PNG file."""
+    """Draw the star into a file."""
     from galahstream.plots.spectrum import plot_spectrum
     from galahstream.store import open_store
     from galahstream.survey.labels import DEFAULT_LABELS
 
+    check_output(options.out, options.store)
     with open_store(options.store) as store:
         if not 0 <= options.row < len(store):
             msg = f"{options.store}: no row {options.row}; expected 0 to {len(store) - 1}"

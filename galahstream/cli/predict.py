@@ -4,7 +4,13 @@ import argparse
 import io
 from pathlib import Path
 
-from galahstream.cli.command import CommandResult, Commands, add_command, add_model_options
+from galahstream.cli.command import (
+    CommandResult,
+    Commands,
+    add_command,
+    add_model_options,
+    check_output,
+)
 from galahstream.errors import OptionError
 
 _STANDARD_OUTPUT = Path("-")
@@ -37,6 +43,7 @@ def run(options: argparse.Namespace) -> CommandResult:
     if options.out == _STANDARD_OUTPUT and options.json:
         msg = "--out - and --json both write to standard output; choose one of them"
         raise OptionError(msg)
+    check_output(options.out, options.model, options.store)
     predictions = predict(
         load_model(options.model),
         options.store,

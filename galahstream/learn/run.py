@@ -190,9 +190,15 @@ class RunFolder:
 
         Raises
         ------
+        DestinationExistsError
+            If it is in a store.
         LockedError
             If a process trains in it; the message says which one.
         """
+        for folder in (self.path, *self.path.parents):
+            if (folder / "manifest.json").exists():
+                msg = f"{self.path} is in the store {folder}; choose another folder (out=, --out)"
+                raise DestinationExistsError(msg)
         self.path.mkdir(parents=True, exist_ok=True)
         lock = self.path / ".lock"
         with locked(lock, f"the run in {self.path}"):

@@ -322,6 +322,9 @@ class SpectraDataset(Dataset[Item]):
                     f"{', '.join(self.store.labels)}: choose among them (labels=, --labels)"
                 )
                 raise LabelError(msg)
+        if len(set(names)) != len(names):
+            msg = f"the labels {', '.join(names)} name a label twice; give each once"
+            raise LabelError(msg)
         return tuple(str(name) for name in names)
 
     def _labels_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -276,3 +276,8 @@ def test_flux_is_read_only_on_demand(npy_store: Store) -> None:
         "dataset[0]\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+
+
+def test_a_label_that_is_named_twice_is_refused(npy_store: Store) -> None:
+    with pytest.raises(LabelError, match="teff, logg, teff name a label twice"):
+        SpectraDataset(npy_store, labels=["teff", "logg", "teff"])

@@ -283,8 +283,9 @@ def _check_memory(shape: tuple[int, int], depth: int, num_workers: int) -> None:
 def lost_worker_error(name: str) -> WorkerError:
     """Return the error of a batch whose worker process ended before it was made."""
     return WorkerError(
-        f"a worker process ended before {name} was made; it was killed, as the system "
-        f"does when memory runs out, or could not start: take fewer workers or smaller batches"
+        f"a worker process ended before {name} was read: it was killed, as the system does when "
+        f"memory runs out (take fewer workers or smaller batches), or could not start (a script "
+        f"needs its 'if __name__ == \"__main__\":')"
     )
 
 
