@@ -74,3 +74,14 @@ def test_a_damaged_header_raises_by_name_and_quickly(
     with pytest.raises(StoreFormatError, match=r"flux\.npy: .*(damaged|replaced)"):
         open_store(npy_store.path)
     assert time.process_time() - before < 1
+
+
+def test_a_flipped_bit_anywhere_in_a_header_raises(npy_store: Store) -> None:
+    flux = npy_store.path / "flux.npy"
+    data = bytearray(flux.read_bytes())
+    for bit in [*range(8 * 130), *range(8 * 3000, 8 * 3001), *range(8 * 4090, 8 * 4096)]:
+        data[bit // 8] ^= 1 << bit % 8
+        flux.write_bytes(data)
+        with pytest.raises(StoreFormatError):
+            open_store(npy_store.path)
+        data[bit // 8] ^= 1 << bit % 8

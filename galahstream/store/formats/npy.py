@@ -156,8 +156,8 @@ def _header(array: ArraySpec, padded_to: int) -> bytes:
     return header
 
 
-def _read_header(file: BinaryIO) -> tuple[object, object, np.dtype[Any]]:
-    """Return shape, Fortran order and dtype of a .npy file of format 1.0.
+def _read_header(file: BinaryIO) -> tuple[object, object, object]:
+    """Return shape, Fortran order and dtype string of a .npy file of format 1.0.
 
     NumPy's own reader gives damaged text to a second parser, which takes seconds for
     the padding of a page.
@@ -170,9 +170,13 @@ def _read_header(file: BinaryIO) -> tuple[object, object, np.dtype[Any]]:
     if len(text) < length or length > _MAX_HEADER_LENGTH:
         msg = f"the header of {length} bytes is truncated or too long"
         raise ValueError(msg)
-    fields = ast.literal_eval(text.decode("latin-1").strip())
-    dtype = np.lib.format.descr_to_dtype(fields["descr"])
-    return fields["shape"], fields["fortran_order"], dtype
+    # Printable ASCII, as every header of numbers is: other bytes are damage.
+    literal = text.decode("ascii").strip(" \n")
+    if not literal.isprintable():
+        msg = "the header has control characters"
+        raise ValueError(msg)
+    fields = ast.literal_eval(literal)
+    return fields["shape"], fields["fortran_order"], fields["descr"]
 
 
 def _locate(path: Path, expected: ArraySpec) -> ArrayLocation:
@@ -185,9 +189,10 @@ def _locate(path: Path, expected: ArraySpec) -> ArrayLocation:
     except Exception as error:  # the parsers of Python and NumPy raise all kinds of errors
         msg = f"{path}: {error}; this file of the store is missing or damaged, convert again"
         raise StoreFormatError(msg) from error
-    if (shape, dtype, is_fortran) != (*expected, False):
+    descr = np.lib.format.dtype_to_descr(expected.dtype)
+    if (shape, dtype, is_fortran) != (expected.shape, descr, False):
         msg = (
-            f"{path}: the file holds {dtype} of shape {shape}; the manifest says {expected.dtype} "
+            f"{path}: the file holds {dtype} of shape {shape}; the manifest says {descr} "
             f"of shape {expected.shape}: it was replaced or damaged, convert again"
         )
         raise StoreFormatError(msg)
