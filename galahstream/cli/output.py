@@ -69,7 +69,7 @@ def _json_value(value: object) -> object:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is left in a stream's buffer nowhere, so that the interpreter's exit is quiet."""
+    """Discard the rest of a stream's buffer, so that the interpreter exits without a message."""
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, stream.fileno())

@@ -39,7 +39,7 @@ def _verify(path: Path) -> CommandResult:
         n_stars = len(store)
     lines = [f"damaged     row {one['row']} (star {one['id']}): {one['place']}" for one in damaged]
     cure = "restore them from the source with --repair SOURCE"
-    verdict = f"{len(damaged):,} are damaged; {cure}" if damaged else "sound"
+    verdict = f"{len(damaged):,} damaged; {cure}" if damaged else "intact"
     lines.append(f"{path}: {n_stars:,} stars, {verdict}")
     data = {"path": str(path), "stars": n_stars, "damaged": damaged}
     return CommandResult("\n".join(lines), data, status=1 if damaged else 0)
@@ -49,6 +49,6 @@ def _repair(path: Path, sources: list[Path]) -> CommandResult:
     from galahstream.conversion.repair import repair
 
     restored = repair(path, one_source(sources)).tolist()
-    verdict = f"{len(restored):,} restored" if restored else "sound, nothing to restore"
+    verdict = f"{len(restored):,} restored" if restored else "intact, nothing to restore"
     lines = [*(f"restored    row {row}" for row in restored), f"{path}: {verdict}"]
     return CommandResult("\n".join(lines), {"path": str(path), "restored": restored})

@@ -269,7 +269,7 @@ def _complete(
 
 
 def _linkable(source: Source) -> Path:
-    """Return the file that a store can be made around, after checking that it can."""
+    """Return the file of the spectra, after checking that a store can use it in place."""
     if not isinstance(source, NpyPairSource):
         msg = f"{source.name}: in_place needs spectra in a .npy file; convert without it"
         raise OptionError(msg)

@@ -51,7 +51,10 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
         If the store has no labels, or a split has no stars with all of them.
     """
     opened = open_store(store) if isinstance(store, str | os.PathLike) else store
-    if not options.labels or not opened.labels:
+    if not options.labels:
+        msg = "there is nothing to learn: name at least one label (labels=, --labels)"
+        raise LabelError(msg)
+    if not opened.labels:
         msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
         raise LabelError(msg)
     splits: tuple[Split, ...] = ("train", "val", "test")

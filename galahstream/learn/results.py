@@ -1,4 +1,4 @@
-"""What a training run reports: one record per epoch, and the result of the run."""
+"""The records of a training run: one per epoch, and its result."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -63,7 +63,7 @@ class TrainerState:
 
 
 class Snapshot(NamedTuple):
-    """All that decides how a training goes on: enough to resume it to the same bits.
+    """The complete state of a training, from which it resumes to the same bits.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What sources with spectra in one array share: checks of shapes, label columns and ids."""
+"""Parts that sources with spectra in one array share: checks of shapes, label columns and ids."""
 
 from abc import abstractmethod
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every kind of input offers to the converter, and how input that cannot be read is named."""
+"""The contract of a source of spectra, and the errors of input that cannot be read."""
 
 import errno
 import os

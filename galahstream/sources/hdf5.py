@@ -32,7 +32,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MIN_USER_BLOCK = 512
 
 MAX_READ_BYTES = 128 * 1024 * 1024
-"""Most bytes of whole chunks that are read at a time."""
+"""Largest number of bytes of complete chunks that are read at a time."""
 
 _FLUX_NAMES = ("spectra", "flux")
 _ID_NAMES = ("ids", "sobject_id")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from galahstream.errors import StoreFormatError
 
-_PERMISSION = "the store may be sound: ask its owner for permission to read it"
-_TOO_MANY_FILES = "the store may be sound: close other files and stores, or raise the limit"
+_PERMISSION = "the store may be intact: ask its owner for permission to read it"
+_TOO_MANY_FILES = "the store may be intact: close other files and stores, or raise the limit"
 _LOCKED = (
     "another program has it open for writing: close it there; on a file system without "
     "locks, set HDF5_USE_FILE_LOCKING=FALSE"

@@ -180,7 +180,7 @@ def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
     stop = int(np.searchsorted(wavelength, high, side="right"))
     if stop <= start:
         msg = (
-            f"window {window!r}: no pixel lies in {low:.2f} to {high:.2f} Å; this store covers "
+            f"window {window!r}: no pixel is within {low:.2f} to {high:.2f} Å; this store covers "
             f"{wavelength[0]:.2f} to {wavelength[-1]:.2f} Å"
         )
         raise WavelengthError(msg)

@@ -64,7 +64,7 @@ def test_verify_names_damaged_rows_and_where_they_lie(
     store = tmp_path / "store"
     main(["convert", str(pair.folder), str(store), *options])
     assert main(["verify", str(store)]) == 0
-    assert "60 stars, sound" in capsys.readouterr().out
+    assert "60 stars, intact" in capsys.readouterr().out
     path = store / "flux.npy" if store.is_dir() else store
     with open_store(store) as opened:
         row = opened.flux.read_stored(np.array([7])).tobytes()

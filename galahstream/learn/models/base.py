@@ -1,4 +1,4 @@
-"""What all networks have in common: how they are described, and what they return."""
+"""The contract of all networks: how they are described, and their output."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

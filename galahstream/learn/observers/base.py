@@ -1,4 +1,4 @@
-"""What a training run tells those that watch it."""
+"""The events of a training run, and the observers that are told of them."""
 
 from typing import NamedTuple
 

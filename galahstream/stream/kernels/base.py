@@ -1,4 +1,4 @@
-"""What the kernels of numpy and numba have in common."""
+"""The contract of a kernel, and the parts that NumPy and numba share."""
 
 from collections.abc import Callable
 from functools import lru_cache
