@@ -8,15 +8,14 @@ Examples
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import SplitError
-from galahstream.validation import MAX_SEED
+from galahstream.errors import OptionError, SplitError
+from galahstream.validation import MAX_SEED, check_count
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
@@ -54,13 +53,9 @@ def check_seed(seed: object) -> int:
         of a store or a model can hold.
     """
     try:
-        checked = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
-        checked = -1
-    if isinstance(seed, bool) or not 0 <= checked <= MAX_SEED:
-        msg = f"seed {seed!r} cannot be used; expected an integer from 0 to {MAX_SEED}"
-        raise SplitError(msg)
-    return checked
+        return check_count("seed", seed, minimum=0, maximum=MAX_SEED)
+    except OptionError as error:
+        raise SplitError(str(error)) from None
 
 
 def split_rows(
