@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from galahstream.errors import DestinationExistsError, OptionError, WavelengthError
+from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window
+from galahstream.survey.wavelength import Window, check_window
 from galahstream.system.lock import locked
 from galahstream.validation import MAX_SEED, check_choice, check_count
 
@@ -72,7 +72,7 @@ class TrainOptions:
             "seed": check_count("seed", self.seed, minimum=0, maximum=MAX_SEED),
             "device": str(self.device),
             "labels": _plain_labels(self.labels),
-            "window": _plain_window(self.window),
+            "window": check_window(self.window),
             "num_workers": check_count("num_workers", self.num_workers, minimum=0),
             "shuffle_block": block
             if block is None
@@ -101,22 +101,6 @@ def _plain_labels(labels: object) -> tuple[str, ...]:
     except TypeError as error:
         msg = f"labels {labels!r} cannot be used; expected names, such as ('teff', 'logg')"
         raise OptionError(msg) from error
-
-
-def _plain_window(window: object) -> Window:
-    if window is None:
-        return None
-    if isinstance(window, str):
-        return str(window)
-    try:
-        low, high = (float(edge) for edge in window)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        msg = (
-            f"window {window!r} is not a range; expected the name of a camera, or (low, high) in "
-            f"Å with low < high"
-        )
-        raise WavelengthError(msg) from error
-    return low, high
 
 
 @dataclass(frozen=True)
