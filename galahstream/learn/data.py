@@ -3,8 +3,6 @@
 import os
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from galahstream.errors import LabelError
@@ -90,10 +88,3 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         shuffle_block=options.shuffle_block,
     )
     return Loaders(train, val, test)
-
-
-def targets_of(loader: SpectraLoader) -> npt.NDArray[np.float64]:
-    """Return the true labels of a loader's stars in their units, shape (n, K)."""
-    dataset = loader.dataset
-    assert isinstance(dataset, SpectraDataset)
-    return dataset.targets

@@ -20,7 +20,6 @@ from galahstream.learn.results import Json, finite_or_none, metrics_by_name
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import SpectraStore, open_store
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
-from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.atomic import atomic_write
 
@@ -142,8 +141,7 @@ def evaluate(
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    chosen = choose_device(str(device))
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
         scaled, loss = predict_scaled(model.network, loader)
     predicted = recipe.to_labels(scaled)
     return Evaluation(
@@ -187,8 +185,7 @@ def predict(
     """
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
-    chosen = choose_device(str(device))
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
         scaled, _ = predict_scaled(model.network, loader)
     return Predictions(dataset.ids, recipe.to_labels(scaled), recipe.labels, recipe.units)
 
