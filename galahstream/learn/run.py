@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.stream.dataset import Missing
@@ -63,7 +64,7 @@ class TrainOptions:
     shuffle_block: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("missing", self.missing, ("raise", "drop"))
+        check_choice("missing", self.missing, get_args(Missing))
         block = self.shuffle_block
         plain = {
             "epochs": check_count("epochs", self.epochs, minimum=1),
