@@ -104,7 +104,6 @@ def _plain_labels(labels: object) -> tuple[str, ...]:
         raise OptionError(msg) from error
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The folder of a run and the names of its files.
 
@@ -112,9 +111,28 @@ class RunFolder:
     ----------
     path : Path
         The folder; it need not exist.
+    model : Path
+        The trained model.
+    metrics : Path
+        The settings and errors of the finished run; written last.
+    history : Path
+        One line per finished epoch.
+    checkpoint : Path
+        The state from which the run is resumed or continued.
+    loss_plot : Path
+        The losses over the epochs.
+    predictions_plot : Path
+        Predicted against true labels of the test stars.
     """
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / "model.pt"
+        self.metrics = path / "metrics.json"
+        self.history = path / "history.csv"
+        self.checkpoint = path / "checkpoint.pt"
+        self.loss_plot = path / "loss.png"
+        self.predictions_plot = path / "predictions.png"
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> "RunFolder":
@@ -130,36 +148,6 @@ class RunFolder:
             msg = f"{folder} is a file; choose another folder for the run (out=, --out)"
             raise DestinationExistsError(msg)
         return cls(folder)
-
-    @property
-    def model(self) -> Path:
-        """The trained model."""
-        return self.path / "model.pt"
-
-    @property
-    def metrics(self) -> Path:
-        """The settings and errors of the finished run; written last."""
-        return self.path / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        """One line per finished epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state from which the run is resumed or continued."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def loss_plot(self) -> Path:
-        """The losses over the epochs."""
-        return self.path / "loss.png"
-
-    @property
-    def predictions_plot(self) -> Path:
-        """Predicted against true labels of the test stars."""
-        return self.path / "predictions.png"
 
     def finished_epochs(self) -> int | None:
         """Return the epochs of the finished run in this folder, or None if there is none."""
