@@ -9,9 +9,10 @@ from galahstream.errors import LabelError
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
 from galahstream.store import SpectraStore, open_store
-from galahstream.stream.dataset import SpectraDataset, Split
+from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
+from galahstream.survey.splits import SPLIT_NAMES
 
 
 class Datasets(NamedTuple):
@@ -52,16 +53,15 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     if not options.labels or not opened.labels:
         msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
         raise LabelError(msg)
-    splits: tuple[Split, ...] = ("train", "val", "test")
     datasets = Datasets(
         *(
             SpectraDataset(
                 opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
             )
-            for split in splits
+            for split in SPLIT_NAMES
         )
     )
-    for split, dataset in zip(splits, datasets, strict=True):
+    for split, dataset in zip(SPLIT_NAMES, datasets, strict=True):
         if len(dataset) == 0:
             msg = (
                 f"{opened.path}: no star of {split!r} has all of the labels "
