@@ -22,6 +22,12 @@ from galahstream.validation import check_choice, check_count, shown
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""
 
+# The options that decide about the bytes of a store.
+_SETTINGS = (
+    "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
+    "on_bad", "in_place",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ConvertOptions:
@@ -95,19 +101,8 @@ class ConvertOptions:
     @property
     def settings(self) -> tuple[Setting, ...]:
         """The options that decide about the bytes of the store, by names for messages."""
-        return (
-            Setting("format", self.format),
-            Setting("dtype", self.dtype),
-            Setting("flux_range", self.flux_range),
-            Setting("compression", self.compression),
-            Setting("chunk_rows", self.chunk_rows),
-            Setting("groups", self.groups),
-            Setting("split", self.split),
-            Setting("seed", self.seed),
-            Setting("on_bad", self.on_bad),
-            Setting("in_place", self.in_place),
-            Setting("the version of galahstream", __version__),
-        )
+        options = (Setting(name, getattr(self, name)) for name in _SETTINGS)
+        return (*options, Setting("the version of galahstream", __version__))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

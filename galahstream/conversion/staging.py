@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
@@ -17,26 +16,25 @@ ForeignContent = Callable[[Path], str | None]
 """Returns what of a destination must not be replaced; None if all of it may be."""
 
 
-@dataclass(frozen=True)
 class StagingArea:
-    """A hidden folder beside a destination, held by one process."""
+    """A hidden folder beside a destination, held by one process.
 
-    folder: Path
+    Attributes
+    ----------
+    folder : Path
+    store : Path
+        Where the store is written.
+    journal : Path
+        The log of what has been written.
+    replaced : Path
+        Where the old store is kept while the new one takes its place.
+    """
 
-    @property
-    def store(self) -> Path:
-        """Where the store is written."""
-        return self.folder / "store"
-
-    @property
-    def journal(self) -> Path:
-        """The log of what has been written."""
-        return self.folder / "journal"
-
-    @property
-    def replaced(self) -> Path:
-        """Where the old store is kept while the new one takes its place."""
-        return self.folder / "replaced"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = folder / "store"
+        self.journal = folder / "journal"
+        self.replaced = folder / "replaced"
 
     def clear(self) -> None:
         """Remove everything but the lock."""

@@ -19,6 +19,7 @@ from galahstream.learn.saved_file import (
     FileKind,
     check_tensor_like,
     first_line,
+    read_record,
     read_saved,
     unusable,
     write_saved,
@@ -28,7 +29,6 @@ from galahstream.validation import (
     FieldError,
     boolean,
     checked,
-    from_mapping,
     integer,
     number,
     optional,
@@ -149,8 +149,8 @@ class Checkpoint:
         """
         snapshot = trainer.snapshot()
         content = {
-            "settings": _plain(self.settings),
-            "progress": _plain(snapshot.state),
+            "settings": self.settings,
+            "progress": snapshot.state,
             "weights": snapshot.weights,
             "optimizer": snapshot.moments,
             "random": snapshot.random,
@@ -175,7 +175,7 @@ class Checkpoint:
         """
         content = read_saved(self.path, _CHECKPOINT_FILE)
         try:
-            self._check_settings(_record_of(RunSettings, content, "settings"))
+            self._check_settings(read_record(RunSettings, content, "settings", ignore_unknown=True))
             snapshot = _read_snapshot(content, trainer)
             self._check_epochs(snapshot.state, trainer.options.epochs)
             trainer.restore(snapshot)
@@ -241,29 +241,11 @@ class CheckpointSaver(Observer):
         self._saved_at = time.perf_counter()
 
 
-def _plain(value: object) -> object:
-    """Return dataclasses as mappings and tuples as lists, for a file."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return _plain(vars(value)) if hasattr(value, "__dataclass_fields__") else value
-
-
-def _record_of(cls: Any, content: Mapping[str, Any], name: str) -> Any:
-    try:
-        return from_mapping(cls, content.get(name), ignore_unknown=True)
-    except FieldError as error:
-        raise FieldError(f"{name}.{error.field}", error.reason) from error
-    except ValueError as error:
-        raise FieldError(name, str(error)) from error
-
-
 def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:
     if content["version"] == 1 and isinstance(content.get("progress"), Mapping):
         progress = {_RENAMED.get(key, key): value for key, value in content["progress"].items()}
         content = {**content, "progress": progress}
-    stored = _record_of(_Progress, content, "progress")
+    stored = read_record(_Progress, content, "progress", ignore_unknown=True)
     position: LoaderState = asdict(stored.position)
     values = {field.name: getattr(stored, field.name) for field in fields(TrainerState)}
     state = TrainerState(**{**values, "position": position, "history": list(stored.history)})

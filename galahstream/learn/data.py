@@ -3,17 +3,16 @@
 import os
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from galahstream.errors import LabelError
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
 from galahstream.store import SpectraStore, open_store
-from galahstream.stream.dataset import SpectraDataset, Split
+from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from galahstream.stream.transforms import LogFlux, ZScore
+from galahstream.survey.splits import SPLIT_NAMES
 
 
 class Datasets(NamedTuple):
@@ -57,16 +56,15 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     if not opened.labels:
         msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
         raise LabelError(msg)
-    splits: tuple[Split, ...] = ("train", "val", "test")
     datasets = Datasets(
         *(
             SpectraDataset(
                 opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
             )
-            for split in splits
+            for split in SPLIT_NAMES
         )
     )
-    for split, dataset in zip(splits, datasets, strict=True):
+    for split, dataset in zip(SPLIT_NAMES, datasets, strict=True):
         if len(dataset) == 0:
             msg = (
                 f"{opened.path}: no star of {split!r} has all of the labels "
@@ -93,10 +91,3 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         shuffle_block=options.shuffle_block,
     )
     return Loaders(train, val, test)
-
-
-def targets_of(loader: SpectraLoader) -> npt.NDArray[np.float64]:
-    """Return the true labels of a loader's stars in their units, shape (n, K)."""
-    dataset = loader.dataset
-    assert isinstance(dataset, SpectraDataset)
-    return dataset.targets

@@ -18,9 +18,8 @@ from galahstream.learn.models.base import SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
 from galahstream.learn.trained_model import TrainedModel
-from galahstream.store import SpectraStore, open_store
+from galahstream.store import SpectraStore
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
-from galahstream.stream.device import choose_device
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.atomic import atomic_write
 
@@ -142,8 +141,7 @@ def evaluate(
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    chosen = choose_device(str(device))
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
         scaled, loss = predict_scaled(model.network, loader)
     predicted = recipe.to_labels(scaled)
     return Evaluation(
@@ -187,8 +185,7 @@ def predict(
     """
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
-    chosen = choose_device(str(device))
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=chosen) as loader:
+    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
         scaled, _ = predict_scaled(model.network, loader)
     return Predictions(dataset.ids, recipe.to_labels(scaled), recipe.labels, recipe.units)
 
@@ -247,9 +244,8 @@ def _open_dataset(
     missing: Missing = "raise",
 ) -> SpectraDataset:
     """Return a dataset prepared like the training data of a model, after checking that it fits."""
-    opened = open_store(store) if isinstance(store, str | os.PathLike) else store
     dataset = SpectraDataset(
-        opened,
+        store,
         split,
         labels=labels,
         window=recipe.window,
@@ -259,12 +255,12 @@ def _open_dataset(
     )
     if dataset.n_pixels != recipe.n_pixels:
         msg = (
-            f"{opened.path} has {dataset.n_pixels} pixels per star and the model takes "
+            f"{dataset.store.path} has {dataset.n_pixels} pixels per star and the model takes "
             f"{recipe.n_pixels}; use a store of the survey it was trained on"
         )
         raise CheckpointError(msg)
     if len(dataset) == 0:
-        msg = f"{opened.path} has no star in {split!r}; choose another split, such as 'all'"
+        msg = f"{dataset.store.path} has no star in {split!r}; choose another split, such as 'all'"
         raise LabelError(msg)
     _check_wavelengths(dataset, recipe)
     return dataset

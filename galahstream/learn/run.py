@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from galahstream.errors import DestinationExistsError, OptionError, WavelengthError
+from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window
+from galahstream.survey.wavelength import Window, check_window
 from galahstream.system.lock import locked
 from galahstream.validation import MAX_SEED, check_choice, check_count
 
@@ -63,7 +64,7 @@ class TrainOptions:
     shuffle_block: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("missing", self.missing, ("raise", "drop"))
+        check_choice("missing", self.missing, get_args(Missing))
         block = self.shuffle_block
         plain = {
             "epochs": check_count("epochs", self.epochs, minimum=1),
@@ -72,7 +73,7 @@ class TrainOptions:
             "seed": check_count("seed", self.seed, minimum=0, maximum=MAX_SEED),
             "device": str(self.device),
             "labels": _plain_labels(self.labels),
-            "window": _plain_window(self.window),
+            "window": check_window(self.window),
             "num_workers": check_count("num_workers", self.num_workers, minimum=0),
             "shuffle_block": block
             if block is None
@@ -103,23 +104,6 @@ def _plain_labels(labels: object) -> tuple[str, ...]:
         raise OptionError(msg) from error
 
 
-def _plain_window(window: object) -> Window:
-    if window is None:
-        return None
-    if isinstance(window, str):
-        return str(window)
-    try:
-        low, high = (float(edge) for edge in window)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        msg = (
-            f"window {window!r} is not a range; expected the name of a camera, or (low, high) in "
-            f"Å with low < high"
-        )
-        raise WavelengthError(msg) from error
-    return low, high
-
-
-@dataclass(frozen=True)
 class RunFolder:
     """The folder of a run and the names of its files.
 
@@ -127,9 +111,28 @@ class RunFolder:
     ----------
     path : Path
         The folder; it need not exist.
+    model : Path
+        The trained model.
+    metrics : Path
+        The settings and errors of the finished run; written last.
+    history : Path
+        One line per finished epoch.
+    checkpoint : Path
+        The state from which the run is resumed or continued.
+    loss_plot : Path
+        The losses over the epochs.
+    predictions_plot : Path
+        Predicted against true labels of the test stars.
     """
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / "model.pt"
+        self.metrics = path / "metrics.json"
+        self.history = path / "history.csv"
+        self.checkpoint = path / "checkpoint.pt"
+        self.loss_plot = path / "loss.png"
+        self.predictions_plot = path / "predictions.png"
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> "RunFolder":
@@ -145,36 +148,6 @@ class RunFolder:
             msg = f"{folder} is a file; choose another folder for the run (out=, --out)"
             raise DestinationExistsError(msg)
         return cls(folder)
-
-    @property
-    def model(self) -> Path:
-        """The trained model."""
-        return self.path / "model.pt"
-
-    @property
-    def metrics(self) -> Path:
-        """The settings and errors of the finished run; written last."""
-        return self.path / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        """One line per finished epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state from which the run is resumed or continued."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def loss_plot(self) -> Path:
-        """The losses over the epochs."""
-        return self.path / "loss.png"
-
-    @property
-    def predictions_plot(self) -> Path:
-        """Predicted against true labels of the test stars."""
-        return self.path / "predictions.png"
 
     def finished_epochs(self) -> int | None:
         """Return the epochs of the finished run in this folder, or None if there is none."""

@@ -3,13 +3,15 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from galahstream.errors import CheckpointError
 from galahstream.system.atomic import atomic_write
-from galahstream.validation import FieldError, shown
+from galahstream.validation import FieldError, from_mapping, shown
+
+_Record = TypeVar("_Record")
 
 
 class FileKind(NamedTuple):
@@ -31,9 +33,19 @@ class FileKind(NamedTuple):
 
 
 def write_saved(path: Path, kind: FileKind, content: Mapping[str, object]) -> None:
-    """Write tensors and plain values, with kind and version beside them."""
+    """Write tensors, plain values and dataclasses of them, with kind and version beside them."""
+    plain = _plain({"kind": kind.name, "version": kind.version, **content})
     with atomic_write(path) as temporary:
-        torch.save({"kind": kind.name, "version": kind.version, **content}, temporary)
+        torch.save(plain, temporary)
+
+
+def _plain(value: object) -> object:
+    """Return dataclasses as mappings and tuples as lists, for a file."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _plain(vars(value)) if hasattr(value, "__dataclass_fields__") else value
 
 
 def read_saved(path: Path, kind: FileKind) -> Mapping[str, Any]:
@@ -61,6 +73,24 @@ def read_saved(path: Path, kind: FileKind) -> Mapping[str, Any]:
         )
         raise CheckpointError(msg)
     return content
+
+
+def read_record(
+    cls: type[_Record], content: Mapping[str, Any], name: str, *, ignore_unknown: bool = False
+) -> _Record:
+    """Return a dataclass of checked fields that the file holds under a name.
+
+    Raises
+    ------
+    FieldError
+        If it is missing or one of its fields cannot be; the field begins with `name`.
+    """
+    try:
+        return from_mapping(cls, content.get(name), ignore_unknown=ignore_unknown)
+    except FieldError as error:
+        raise FieldError(f"{name}.{error.field}", error.reason) from error
+    except ValueError as error:
+        raise FieldError(name, str(error)) from error
 
 
 def find_corruption(path: Path) -> str | None:

@@ -110,7 +110,7 @@ def train(
         shuffle_block=shuffle_block,
     )
     folder = RunFolder.at(out)
-    run = _Run(folder, options, open_datasets(store, options), report or _no_log)
+    run = _Run(folder, options, open_datasets(store, options), report or (lambda line: None))
     try:
         with folder.locked():
             folder.check_usable(resume=resume)
@@ -216,7 +216,3 @@ class _Run:
         if self.options.shuffle_block is not None:
             order = self.loaders.train.order.rows()
             self.log(str(shuffle_quality(order, self.options.batch_size)))
-
-
-def _no_log(line: str) -> None:
-    """Ignore the line."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,12 @@ from galahstream.learn.saved_file import (
     FileKind,
     check_tensor_like,
     first_line,
+    read_record,
     read_saved,
     unusable,
     write_saved,
 )
-from galahstream.validation import FieldError, from_mapping, shown
+from galahstream.validation import FieldError, shown
 
 _MODEL_FILE = FileKind(
     "galahstream model", 1, "give the model.pt that 'galahstream train' saved, or train again"
@@ -104,13 +104,9 @@ class TrainedModel:
 
 def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write a model into a file, atomically."""
-    recipe = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(model.recipe).items()
-    }
     content = {
         "architecture": dict(model.network.architecture),
-        "recipe": recipe,
+        "recipe": model.recipe,
         "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
     }
     write_saved(Path(path), _MODEL_FILE, content)
@@ -137,22 +133,13 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
         raise SourceMissingError(msg)
     content = read_saved(file, _MODEL_FILE)
     try:
-        recipe = _read_recipe(content)
+        recipe = read_record(Recipe, content, "recipe")
         with torch.device("meta"):  # allocates nothing for sizes that the file only claims
             network = build_network(_read_architecture(content, recipe))
         _load_weights(network, content)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
     return TrainedModel(network, recipe).eval()
-
-
-def _read_recipe(content: Mapping[str, Any]) -> Recipe:
-    try:
-        return from_mapping(Recipe, content.get("recipe"))
-    except FieldError as error:
-        raise FieldError(f"recipe.{error.field}", error.reason) from error
-    except ValueError as error:
-        raise FieldError("recipe", str(error)) from error
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:

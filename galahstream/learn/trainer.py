@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from galahstream.errors import TrainingDivergedError
-from galahstream.learn.data import Loaders, targets_of
+from galahstream.learn.data import Loaders
 from galahstream.learn.inference import predict_scaled
 from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
 from galahstream.learn.metrics import label_metrics
@@ -123,7 +123,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
         self.state = TrainerState(loaders.train.state_dict())
         self.observers: list[Observer] = []
-        self.n_stars = len(targets_of(loaders.train))
+        self.n_stars = len(loaders.train.dataset)
 
     def fit(self) -> tuple[EpochRecord, ...]:
         """Train until all epochs are finished and return their records.
@@ -148,7 +148,7 @@ class Trainer:
         """Return predicted and true labels of the test stars, and their mean loss."""
         scaled, loss = predict_scaled(self.model.network, self.loaders.test, self.loss)
         predicted = self.model.recipe.to_labels(scaled)
-        return LabelPairs(predicted, targets_of(self.loaders.test)), loss
+        return LabelPairs(predicted, self.loaders.test.dataset.targets), loss
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run, with copies of tensors that are not on the CPU."""
@@ -187,7 +187,10 @@ class Trainer:
             train_loss=state.loss_sum / state.stars,
             val_loss=val_loss,
             labels=label_metrics(
-                recipe.to_labels(scaled), targets_of(self.loaders.val), recipe.labels, recipe.units
+                recipe.to_labels(scaled),
+                self.loaders.val.dataset.targets,
+                recipe.labels,
+                recipe.units,
             ),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             spectra_per_s=state.stars / state.train_seconds,

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +11,10 @@ from galahstream.plots.figures import figure_format, new_figure, save_figure
 from galahstream.survey.lines import STRONG_LINES
 from galahstream.survey.wavelength import CAMERAS
 
-Axis: TypeAlias = Literal["wavelength", "pixel"]
-"""What the horizontal axis shows: Å, or the number of the pixel."""
-
 MAX_PANELS = 4
 MIN_PANEL_PIXELS = 512
 """Spectra that are not those of cameras are drawn in panels of at least this many pixels."""
 
-_AXIS_LABELS: dict[Axis, str] = {"wavelength": "wavelength in air [Å]", "pixel": "pixel"}
 # How far stars may be shifted against the nominal grid of a camera.
 _MAX_SHIFT = 3.0
 # With fewer pixels in a panel, each of them is marked.
@@ -62,18 +58,18 @@ def plot_spectrum(
         If matplotlib is not installed.
     """
     figure_format(out)
-    axis: Axis = "wavelength" if np.isfinite(wavelength).all() else "pixel"
-    x = wavelength if axis == "wavelength" else np.arange(len(flux), dtype=np.float64)
-    panels = camera_panels(x) if axis == "wavelength" else equal_panels(len(x))
+    is_known = np.isfinite(wavelength).all()
+    x = wavelength if is_known else np.arange(len(flux), dtype=np.float64)
+    panels = camera_panels(x) if is_known else equal_panels(len(x))
     figure = new_figure(14, 1 + 2.5 * len(panels))
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for ax, panel in zip(axes, panels, strict=True):
         _draw_flux(ax, x[panel.pixels], flux[panel.pixels])
         if panel.title:
             ax.set_title(panel.title, loc="left", fontsize=10)
-        if axis == "wavelength":
+        if is_known:
             _draw_lines(ax, x[panel.pixels])
-    axes[-1].set_xlabel(_AXIS_LABELS[axis])
+    axes[-1].set_xlabel("wavelength in air [Å]" if is_known else "pixel")
     note = (
         "; nominal wavelength: each star is off by up to 2.7 Å and by its velocity"
         if wavelength_is_nominal

@@ -204,7 +204,8 @@ class NpyFile:
             with explain_access_errors(self.path):
                 return np.memmap(self.path, self.dtype, "r", offset, shape)
         except ValueError as error:
-            raise self._truncated() from error
+            msg = f"{self.path}: the file became shorter while it was read; copy or make it again"
+            raise SourceFormatError(msg) from error
 
     def _iter_fortran_blocks(
         self, block_rows: int, first_row: int
@@ -237,10 +238,6 @@ class NpyFile:
                 )
             del columns, rows, tile  # unmapped before the next pixels are mapped
         return flux
-
-    def _truncated(self) -> SourceFormatError:
-        msg = f"{self.path}: the file became shorter while it was read; copy or make it again"
-        return SourceFormatError(msg)
 
 
 class _Header(NamedTuple):

@@ -35,33 +35,11 @@ _Block: TypeAlias = npt.NDArray[np.float32]
 _MAX_GAP_ROWS = 1024
 
 
-class Selected(Source):
-    """Some rows of a source.
+class _Wrapper(Source):
+    """What a wrapper shows of its source, or of the first of its sources, unchanged."""
 
-    Parameters
-    ----------
-    source : Source
-        Where the rows come from.
-    rows : array_like, shape (n,), int; or shape (N,), bool
-        Increasing row numbers from 0, or whether to take each row.
-
-    Raises
-    ------
-    OptionError
-        If `rows` is empty, does not increase, or has rows that the source does not have.
-    """
-
-    def __init__(self, source: Source, rows: npt.ArrayLike) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._rows = _checked_rows(rows, len(source), source.name)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def name(self) -> str:
-        """The name of the source and the number of rows."""
-        return f"{len(self)} rows of {self._source.name}"
 
     @property
     def n_pixels(self) -> int:
@@ -84,11 +62,6 @@ class Selected(Source):
         return self._source.label_units
 
     @property
-    def ids(self) -> npt.NDArray[np.int64]:
-        """Ids of the selected stars, shape (n,), int64."""
-        return self._source.ids[self._rows]
-
-    @property
     def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the source skipped."""
         return self._source.skipped
@@ -97,6 +70,40 @@ class Selected(Source):
     def files(self) -> tuple[Path, ...]:
         """Files of the source."""
         return self._source.files
+
+
+class Selected(_Wrapper):
+    """Some rows of a source.
+
+    Parameters
+    ----------
+    source : Source
+        Where the rows come from.
+    rows : array_like, shape (n,), int; or shape (N,), bool
+        Increasing row numbers from 0, or whether to take each row.
+
+    Raises
+    ------
+    OptionError
+        If `rows` is empty, does not increase, or has rows that the source does not have.
+    """
+
+    def __init__(self, source: Source, rows: npt.ArrayLike) -> None:
+        super().__init__(source)
+        self._rows = _checked_rows(rows, len(source), source.name)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def name(self) -> str:
+        """The name of the source and the number of rows."""
+        return f"{len(self)} rows of {self._source.name}"
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Ids of the selected stars, shape (n,), int64."""
+        return self._source.ids[self._rows]
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of the selected stars, shape (n, K)."""
@@ -141,7 +148,7 @@ class Selected(Source):
                 raise SourceFormatError(msg + "; check the source")
 
 
-class Repeated(Source):
+class Repeated(_Wrapper):
     """All rows of a source several times over: a large survey without the time to make it.
 
     Parameters
@@ -154,7 +161,7 @@ class Repeated(Source):
     """
 
     def __init__(self, source: Source, times: int) -> None:
-        self._source = source
+        super().__init__(source)
         self._times = check_count("times", times, minimum=1)
 
     def __len__(self) -> int:
@@ -166,39 +173,9 @@ class Repeated(Source):
         return f"{self._source.name}, {self._times} times"
 
     @property
-    def n_pixels(self) -> int:
-        """Number of pixels of each spectrum, L."""
-        return self._source.n_pixels
-
-    @property
-    def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of the source, Å, shape (L,)."""
-        return self._source.wavelength
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the source's labels."""
-        return self._source.label_names
-
-    @property
-    def label_units(self) -> tuple[str, ...]:
-        """Units of the source's labels."""
-        return self._source.label_units
-
-    @property
     def ids(self) -> npt.NDArray[np.int64]:
         """Ids of the source, repeated: a star keeps its id."""
         return np.tile(self._source.ids, self._times)
-
-    @property
-    def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars that the source skipped, once."""
-        return self._source.skipped
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files of the source."""
-        return self._source.files
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of the source, repeated."""
@@ -216,7 +193,7 @@ class Repeated(Source):
             first = 0
 
 
-class Concatenated(Source):
+class Concatenated(_Wrapper):
     """The rows of several sources, one source after the other.
 
     Parameters
@@ -236,6 +213,7 @@ class Concatenated(Source):
         if len(sources) == 0:
             msg = "no sources to concatenate; expected at least one"
             raise OptionError(msg)
+        super().__init__(sources[0])
         self._sources = tuple(sources)
         for source in self._sources[1:]:
             _check_fit(self._sources[0], source)
@@ -247,26 +225,6 @@ class Concatenated(Source):
     def name(self) -> str:
         """The names of all sources."""
         return " + ".join(source.name for source in self._sources)
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels of each spectrum, L."""
-        return self._sources[0].n_pixels
-
-    @property
-    def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of each source, Å, shape (L,)."""
-        return self._sources[0].wavelength
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of each source's labels."""
-        return self._sources[0].label_names
-
-    @property
-    def label_units(self) -> tuple[str, ...]:
-        """Units of each source's labels."""
-        return self._sources[0].label_units
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:

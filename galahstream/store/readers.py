@@ -53,10 +53,8 @@ class FluxReader(Protocol):
     """Reads rows of stored flux from a file that it opens on first use in each process."""
 
     access: ClassVar[Access]
-
-    @property
-    def signature(self) -> FileSignature:
-        """The identity of the file when its store was opened."""
+    signature: FileSignature
+    """The identity of the file when its store was opened."""
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans that together hold the rows, in their order.
@@ -88,11 +86,7 @@ class _OffsetReader(ABC):
     def __init__(self, index: RowIndex) -> None:
         self._file = ReadAheadFile(index)
         self._index = index
-
-    @property
-    def signature(self) -> FileSignature:
-        """The identity of the file when its store was opened."""
-        return self._file.signature
+        self.signature = self._file.signature
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with the rows, and check before and after that the file is the same."""
@@ -220,17 +214,12 @@ class Hdf5Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._signature = FileSignature(path)
+        self.signature = FileSignature(path)
         self._file: PerProcess[h5py.File] = PerProcess()
-
-    @property
-    def signature(self) -> FileSignature:
-        """The identity of the file when its store was opened."""
-        return self._signature
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Read all rows into a new buffer, then call `consume` once."""
-        self._signature.raise_if_changed()
+        self.signature.raise_if_changed()
         dataset = self._dataset()
         n_pixels = dataset.shape[1]
         stored = np.empty((len(rows), n_pixels), dtype=dataset.dtype)
@@ -239,14 +228,14 @@ class Hdf5Reader:
             try:
                 dataset.read_direct(stored, np.s_[rows[position], :], np.s_[position, :])
             except OSError as error:
-                self._signature.raise_if_changed()
+                self.signature.raise_if_changed()
                 msg = (
                     f"{self.locate(rows[position])} cannot be read ({error}), it was damaged; "
                     f"find all such rows with 'galahstream verify {self._path}', and add "
                     f"--repair SOURCE to restore them"
                 )
                 raise DamagedRowError(msg) from error
-        self._signature.raise_if_changed()
+        self.signature.raise_if_changed()
         starts = np.arange(len(rows)) * n_pixels
         consume(RowSpan(slice(0, len(rows)), stored.reshape(-1), starts))
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -138,14 +138,8 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ticket = _Ticket(
-            str(self.path),
-            self.verification,
-            self.reading,
-            self.fingerprint,
-            self.flux.share_verification(),
-        )
-        return _open_again, (ticket,)
+        shared = self.flux.share_verification()
+        return _open_again, (self.path, self.verification, self.reading, self.fingerprint, shared)
 
     @property
     def n_pixels(self) -> int:
@@ -254,23 +248,20 @@ class Store:
         self.flux.close()
 
 
-class _Ticket(NamedTuple):
-    """What another process needs to open the same store."""
-
-    path: str
-    verification: Verification
-    reading: Reading
-    fingerprint: str
-    shared: SharedVerification | None
-
-
-def _open_again(ticket: _Ticket) -> Store:
-    store = open_store(ticket.path, ticket.verification, ticket.reading)
-    if store.fingerprint != ticket.fingerprint:
-        msg = f"{ticket.path}: the store was replaced since it was opened; open it again"
+def _open_again(
+    path: Path,
+    verify: Verification,
+    reading: Reading,
+    fingerprint: str,
+    shared: SharedVerification | None,
+) -> Store:
+    """Open the same store in another process."""
+    store = open_store(path, verify, reading)
+    if store.fingerprint != fingerprint:
+        msg = f"{path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)
-    if ticket.shared is not None:
-        store.flux.join_verification(ticket.shared)
+    if shared is not None:
+        store.flux.join_verification(shared)
     return store
 
 

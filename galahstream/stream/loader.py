@@ -160,7 +160,7 @@ class SpectraLoader(DataLoader[Item]):
             self._stream = self._new_stream()
         if not self._has_own_order:
             assert self.batch_sampler is not None
-            requests = map(_request, iter(self.batch_sampler))
+            requests = (BatchRequest(np.asarray(rows, np.int64)) for rows in self.batch_sampler)
             batches = self._stream.batches(requests, self._collate)
             return self._counted(self.order.begin(), batches)
         epoch, rows_served = self.order.next_position
@@ -295,10 +295,6 @@ def collate_without_copy(items: Sequence[Item]) -> Any:
     if isinstance(items, BatchItems):
         return items.tensors if len(items.tensors) > 1 else items.tensors[0]
     return default_collate(list(items))
-
-
-def _request(indices: Sequence[int]) -> BatchRequest:
-    return BatchRequest(np.asarray(indices, dtype=np.int64))
 
 
 def _check_one_order(

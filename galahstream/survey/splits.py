@@ -8,15 +8,14 @@ Examples
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import SplitError
-from galahstream.validation import MAX_SEED
+from galahstream.errors import OptionError, SplitError
+from galahstream.validation import MAX_SEED, check_count
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
@@ -54,13 +53,9 @@ def check_seed(seed: object) -> int:
         of a store or a model can hold.
     """
     try:
-        checked = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
-        checked = -1
-    if isinstance(seed, bool) or not 0 <= checked <= MAX_SEED:
-        msg = f"seed {seed!r} cannot be used; expected an integer from 0 to {MAX_SEED}"
-        raise SplitError(msg)
-    return checked
+        return check_count("seed", seed, minimum=0, maximum=MAX_SEED)
+    except OptionError as error:
+        raise SplitError(str(error)) from None
 
 
 def split_rows(
@@ -98,7 +93,7 @@ def split_rows(
         If the fractions do not sum to 1, or leave a split empty.
     """
     fractions = check_fractions(fractions)
-    sizes = _split_sizes(n_rows, fractions)
+    n_train, n_val = int(fractions[0] * n_rows), int(fractions[1] * n_rows)
     entropy = check_seed(seed)
     n_groups, group_of_row = n_rows, np.arange(n_rows)
     if groups is not None:
@@ -109,7 +104,7 @@ def split_rows(
     # A group belongs to the split in which its last row falls.
     rows_drawn = np.cumsum(group_sizes[drawn])
     split_of_group = np.empty(n_groups, dtype=np.uint8)
-    split_of_group[drawn] = np.searchsorted(np.cumsum(sizes[:2]), rows_drawn, side="left")
+    split_of_group[drawn] = np.searchsorted((n_train, n_train + n_val), rows_drawn, side="left")
     split = split_of_group[group_of_row]
     if not allow_empty:
         _raise_if_empty(split, fractions, None if groups is None else n_groups)
@@ -140,11 +135,6 @@ def check_fractions(
         msg = f"split {values} sums to {sum(values):g}; the three fractions must sum to 1"
         raise SplitError(msg)
     return values
-
-
-def _split_sizes(n_rows: int, fractions: tuple[float, float, float]) -> tuple[int, int, int]:
-    n_train, n_val = int(fractions[0] * n_rows), int(fractions[1] * n_rows)
-    return n_train, n_val, n_rows - n_train - n_val
 
 
 def _raise_if_empty(

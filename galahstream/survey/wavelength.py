@@ -140,7 +140,10 @@ def check_window(window: Window) -> PlainWindow:
     except (TypeError, ValueError):
         low = high = float("nan")
     if not low < high:
-        msg = f"window {window!r} is not a range; expected (low, high) in Å with low < high"
+        msg = (
+            f"window {window!r} is not a range; expected the name of a camera, or (low, high) in "
+            f"Å with low < high"
+        )
         raise WavelengthError(msg)
     return low, high
 

@@ -1,22 +1,13 @@
 """The progress bar shown during long work."""
 
-from types import TracebackType
-from typing import Protocol, Self
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from tqdm.auto import tqdm
 
 
-class ProgressBar(Protocol):
+class ProgressBar(AbstractContextManager["ProgressBar"], Protocol):
     """A progress bar, used as a context manager."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
     def update(self, n: int = 1) -> bool | None:
         """Report `n` more units of work as done."""

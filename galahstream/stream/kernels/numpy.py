@@ -16,21 +16,9 @@ def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
     if isinstance(encoding, Quantized16):
         table = encoding.table if log is None else log_table(encoding, log)
         return partial(_look_up_rows, table)
-    if isinstance(encoding, Float32):
-        return copy_rows if log is None else partial(_log_rows, log)
+    if isinstance(encoding, Float32) and log is None:
+        return copy_rows
     return partial(decode_rows, encoding, log)
-
-
-def _log_rows(
-    log: LogFlux,
-    buffer: npt.NDArray[Any],
-    starts: npt.NDArray[np.int64],
-    out: npt.NDArray[np.float32],
-) -> None:
-    width = out.shape[1]
-    for row, start in zip(out, starts.tolist(), strict=True):
-        row[:] = buffer[start : start + width]
-        log.apply_in_place(row)
 
 
 def _look_up_rows(
