@@ -222,6 +222,9 @@ def _normalised(extensions: Any, path: Path) -> Any:
         )
         raise SourceFormatError(msg)
     header = extension.header
+    if not extension.is_image:  # its data would be bytes, not pixels
+        msg = f"{path}: its normalised spectrum is not in an image extension; copy the file again"
+        raise SourceFormatError(msg)
     size = path.stat().st_size
     flux_bytes = abs(header.get("BITPIX", 0)) // 8 * header.get("NAXIS1", 0)
     end = extension.fileinfo()["datLoc"] + flux_bytes

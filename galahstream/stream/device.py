@@ -1,6 +1,7 @@
 """Choose the device that a network runs on, and copy batches to it one ahead."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,7 +59,7 @@ def pin_batch(batch: _Batch) -> _Batch:
 
 
 def to_device(batches: Iterable[_Batch], device: torch.device) -> Iterator[_Batch]:
-    """Return an iterator over batches, tensors or tuples of them, on a device.
+    """Return an iterator over batches on a device: tensors, or tuples and mappings of them.
 
     On the CPU they are returned unchanged. MPS gets blocking copies: non-blocking
     ones silently read released memory (pytorch issues 139550 and 189690). CUDA gets
@@ -74,7 +75,18 @@ def to_device(batches: Iterable[_Batch], device: torch.device) -> Iterator[_Batc
 def _copy(batch: Any, device: torch.device, *, non_blocking: bool = False) -> Any:
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=non_blocking and batch.is_pinned())
-    return tuple(_copy(tensor, device, non_blocking=non_blocking) for tensor in batch)
+    copy = partial(_copy, device=device, non_blocking=non_blocking)
+    if isinstance(batch, Mapping):
+        return {name: copy(item) for name, item in batch.items()}
+    return tuple(map(copy, batch)) if isinstance(batch, tuple | list) else batch
+
+
+def _tensors_in(batch: Any) -> Iterator[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, Mapping | tuple | list):
+        for item in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors_in(item)
 
 
 def _prefetch_to_cuda(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
@@ -95,7 +107,7 @@ def _synchronized(source: Any, copy: Any, arrived: Any, device: torch.device) ->
     """Return a copy that the current stream may use, once nothing reads its source any more."""
     current = torch.cuda.current_stream(device)
     current.wait_event(arrived)
-    for tensor in (copy,) if isinstance(copy, torch.Tensor) else copy:
+    for tensor in _tensors_in(copy):
         tensor.record_stream(current)
     arrived.synchronize()  # the memory of the source may be reused from here on
     del source

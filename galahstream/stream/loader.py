@@ -1,5 +1,6 @@
 """A `DataLoader` over spectra whose order depends on seed and epoch alone."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, Unpack
@@ -160,9 +161,10 @@ class SpectraLoader(DataLoader[Item]):
             self._stream = self._new_stream()
         if not self._has_own_order:
             assert self.batch_sampler is not None
-            requests = (BatchRequest(np.asarray(rows, np.int64)) for rows in self.batch_sampler)
+            sizes: deque[int] = deque()
+            requests = _count_rows(self.batch_sampler, sizes)
             batches = self._stream.batches(requests, self._collate)
-            return self._counted(self.order.begin(), batches)
+            return self._counted(self.order.begin(), batches, sizes)
         epoch, rows_served = self.order.next_position
         shard = self._shard(self.order.rows(epoch), rows_served)
         batches = self._stream.shard_batches(shard, self._collate, self.order.block)
@@ -265,11 +267,13 @@ class SpectraLoader(DataLoader[Item]):
         if not iteration.is_finished:  # nothing remained of the epoch
             self.order.finish(iteration)
 
-    def _counted(self, iteration: EpochIteration, batches: Iterator[Any]) -> Iterator[Any]:
-        """Yield the batches of another sampler, counting their rows."""
+    def _counted(
+        self, iteration: EpochIteration, batches: Iterator[Any], sizes: "deque[int]"
+    ) -> Iterator[Any]:
+        """Yield the batches of another sampler, counting the rows that it asked for."""
         rows_served = iteration.begin.rows_served
         for batch in batches:
-            rows_served += len(batch if isinstance(batch, torch.Tensor) else batch[0])
+            rows_served += sizes.popleft()
             self.order.advance(iteration, rows_served)
             yield batch
         self.order.finish(iteration)
@@ -295,6 +299,16 @@ def collate_without_copy(items: Sequence[Item]) -> Any:
     if isinstance(items, BatchItems):
         return items.tensors if len(items.tensors) > 1 else items.tensors[0]
     return default_collate(list(items))
+
+
+def _count_rows(
+    batch_sampler: Iterable[Sequence[int]], sizes: "deque[int]"
+) -> Iterator[BatchRequest]:
+    """Yield the requests of a sampler, and append the number of rows of each to `sizes`."""
+    for rows in batch_sampler:
+        request = BatchRequest(np.asarray(rows, np.int64))
+        sizes.append(len(request.indices))
+        yield request
 
 
 def _check_one_order(

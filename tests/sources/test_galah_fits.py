@@ -99,3 +99,16 @@ def test_a_file_that_lacks_a_word_of_its_headers_is_refused_or_read(
     path.write_bytes(path.read_bytes().replace(word, b"NOTHING_"[: len(word)]))
     with pytest.raises(GalahStreamError, match=path.name):
         next(FitsSource(tmp_path).iter_blocks(1))
+
+
+@pytest.mark.parametrize("bitpix", [8, -32])
+def test_a_spectrum_that_is_not_in_an_image_extension_is_refused(
+    tmp_path: Path, bitpix: int
+) -> None:
+    path = tmp_path / "1311020029010121.fits"
+    flux = np.ones(4096, np.uint8 if bitpix == 8 else np.float32)
+    parts = [fits.PrimaryHDU(), *(fits.ImageHDU(flux) for _ in range(4))]
+    fits.HDUList(parts).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"'IMAGE   '", b"'IMA?E   '"))
+    with pytest.raises(GalahStreamError, match=path.name):
+        next(FitsSource(tmp_path).iter_blocks(1))

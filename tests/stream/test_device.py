@@ -151,3 +151,10 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) ->
 def test_auto_is_a_device_of_this_machine() -> None:
     assert choose_device().type in ("cpu", "cuda", "mps")
     assert choose_device("cpu").type == "cpu"
+
+
+def test_batches_of_any_shape_arrive_on_the_device() -> None:
+    batch: dict[str, Any] = {"flux": torch.zeros(2, 3), "rest": [torch.zeros(2), "text", 7]}
+    (moved,) = to_device(iter([batch]), torch.device("meta"))
+    assert moved["flux"].device.type == moved["rest"][0].device.type == "meta"
+    assert moved["rest"][1:] == ("text", 7)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -178,3 +180,13 @@ def test_a_transform_that_makes_nan_or_another_shape_is_refused(
             pytest.raises(OptionError, match=text),
         ):
             list(loader)
+
+
+def test_any_collate_function_works_with_any_sampler(npy_store: Store) -> None:
+    def collate(items: Any) -> dict[str, Any]:
+        return {"name": "batch", "flux": torch.stack([flux for flux, _ in items])}
+
+    dataset = SpectraDataset(npy_store)
+    with SpectraLoader(dataset, 8, sampler=[4, 5, 6] * 5, collate_fn=collate) as loader:
+        served = [(len(batch["flux"]), loader.state_dict()["rows_served"]) for batch in loader]
+    assert served == [(8, 8), (7, 15)]
