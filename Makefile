@@ -27,7 +27,7 @@ picture: .venv/ready  ## docs/predictions.png from 10 epochs on a full mock surv
 test: lint  ## lint, types and all tests, with coverage (5 minutes)
 	$(PYTEST) --cov=galahstream --cov-report=term
 
-test-quick: .venv/ready  ## the tests that take no time (1 minute)
+test-quick: .venv/ready  ## the tests that take no time (2 minutes)
 	$(PYTEST) -m "not slow and not faults"
 
 check: test  ## all that `make test` does, then every example in the documents
