@@ -34,11 +34,12 @@ class CommandResult:
 
 def check_output(out: Path, *inputs: Path) -> None:
     """Raise `OptionError` if an output file would replace an input, or a file inside one."""
+    from galahstream.system.atomic import relation_to
+
     target = out.resolve()
     for path in (each.resolve() for each in inputs):
-        is_same = target == path or (target.exists() and path.exists() and target.samefile(path))
-        if is_same or path in target.parents:
-            relation = "is" if is_same else "is inside"
+        relation = relation_to(target, path)
+        if relation in ("is", "is inside"):
             msg = f"{out} {relation} {path}, which this command reads; choose another file (--out)"
             raise OptionError(msg)
 

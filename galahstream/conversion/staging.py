@@ -9,7 +9,7 @@ from pathlib import Path
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.sources.base import Source
 from galahstream.store.formats import format_of
-from galahstream.system.atomic import check_destination, publish
+from galahstream.system.atomic import check_destination, publish, relation_to
 from galahstream.system.lock import locked
 
 ForeignContent = Callable[[Path], str | None]
@@ -113,18 +113,10 @@ def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
         Files and folders that are read, from :func:`resolved`.
     """
     for path in source_paths:
-        if destination == path or (
-            destination.exists() and path.exists() and destination.samefile(path)
-        ):
-            relation = "is"
-        elif destination in path.parents:
-            relation = "contains"
-        elif path in destination.parents:
-            relation = "is inside"
-        else:
-            continue
-        msg = f"{destination} {relation} the source {path}; choose a destination outside of it"
-        raise OptionError(msg)
+        relation = relation_to(destination, path)
+        if relation is not None:
+            msg = f"{destination} {relation} the source {path}; choose a destination outside of it"
+            raise OptionError(msg)
 
 
 def named_paths(source: object) -> Iterator[Path]:

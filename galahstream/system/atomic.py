@@ -141,6 +141,18 @@ def _create_beside(target: Path) -> Path:
         return temporary
 
 
+def relation_to(target: Path, path: Path) -> str | None:
+    """Return whether a target "is", "contains" or "is inside" a path, or None if they are apart.
+
+    Both are absolute and have no links, except that a file can have several names.
+    """
+    if target == path or (target.exists() and path.exists() and target.samefile(path)):
+        return "is"
+    if target in path.parents:
+        return "contains"
+    return "is inside" if path in target.parents else None
+
+
 def check_destination(destination: Path, *, overwrite: bool) -> None:
     """Raise if a destination exists and may not be replaced, or if its folder is missing."""
     if not overwrite and os.path.lexists(destination):
