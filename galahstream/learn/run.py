@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window, check_window
@@ -169,7 +170,7 @@ class RunFolder:
             If a process trains in it; the message says which one.
         """
         for folder in (self.path, *self.path.parents):
-            if (folder / "manifest.json").exists():
+            if is_store_folder(folder):
                 msg = f"{self.path} is in the store {folder}; choose another folder (out=, --out)"
                 raise DestinationExistsError(msg)
         self.path.mkdir(parents=True, exist_ok=True)

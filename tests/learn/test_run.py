@@ -136,3 +136,9 @@ def test_metrics_that_cannot_be_read_are_not_those_of_a_finished_run(
     (tmp_path / "model.pt").touch()
     (tmp_path / "metrics.json").write_text(text, encoding="latin-1")
     assert RunFolder.at(tmp_path).finished_epochs() is None
+
+
+def test_a_manifest_of_another_program_above_a_run_is_not_a_store(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "another program"}')
+    with RunFolder.at(tmp_path / "run").locked():
+        assert (tmp_path / "run").is_dir()

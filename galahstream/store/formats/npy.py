@@ -104,13 +104,10 @@ class NpyFormat:
         """Return the first file of a folder that does not belong to a store; None if all do."""
         if not path.is_dir():
             return "it is not a folder"
-        manifest = path / MANIFEST_NAME
-        if not manifest.is_file():
+        if not (path / MANIFEST_NAME).is_file():
             return f"it has no {MANIFEST_NAME}"
-        # A store with a damaged manifest may be replaced too, so the text is not parsed.
-        with manifest.open("rb") as file:
-            if b'"galahstream store"' not in file.read(MANIFEST_LIMIT):
-                return f"its {MANIFEST_NAME} is not that of a store"
+        if not is_store_folder(path):
+            return f"its {MANIFEST_NAME} is not that of a store"
         for file_path in sorted(path.iterdir()):
             is_ignored = file_path.name in IGNORED_NAMES or file_path.name.startswith(
                 IGNORED_PREFIX
@@ -118,6 +115,15 @@ class NpyFormat:
             if not is_ignored and (file_path.name not in _FILE_NAMES or file_path.is_dir()):
                 return f"it holds {file_path.name!r}, which does not belong to a store"
         return None
+
+
+def is_store_folder(path: Path) -> bool:
+    """Return whether a folder has the manifest of a store, even a damaged one."""
+    manifest = path / MANIFEST_NAME
+    if not manifest.is_file():
+        return False
+    with manifest.open("rb") as file:  # not parsed, since it may be damaged
+        return b'"galahstream store"' in file.read(MANIFEST_LIMIT)
 
 
 def create_array(path: Path, array: ArraySpec) -> ArrayLocation:
