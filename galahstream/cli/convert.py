@@ -84,6 +84,14 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
         "--wavelength", type=Path, metavar="FILE", help=".npy file with the wavelengths in Å"
     )
     group.add_argument(
+        "--missing-values",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="VALUE",
+        help="label values that stand for a missing one, as in --missing-values -9999 999999",
+    )
+    group.add_argument(
         "--groups",
         metavar="COLUMN",
         help="label column, or ids: stars with equal values stay in one part of the split",
@@ -136,6 +144,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         chunk_rows=options.chunk_rows,
         labels=options.labels,
         wavelength=options.wavelength,
+        missing_values=options.missing_values,
         groups=options.groups,
         split=options.split,
         seed=options.seed,

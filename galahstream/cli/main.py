@@ -1,6 +1,7 @@
 """The command line's entry points: parse the arguments, run the command, print its result."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -76,7 +77,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports a failure to print its help; argparse ignores it."""
+    """A parser that takes -1e20 for a number, and reports a failure to print its help.
+
+    argparse ignores such a failure, and before Python 3.14 takes -1e20 for an option.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = re.compile(
+            r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE
+        )
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not sys.stdout:

@@ -59,6 +59,7 @@ def convert(
     chunk_rows: int = 1,
     labels: LabelChoice = None,
     wavelength: PathLike | npt.ArrayLike | None = None,
+    missing_values: Sequence[float] = (),
     groups: str | None = None,
     split: Sequence[float] = (0.70, 0.15, 0.15),
     seed: int = 42,
@@ -95,7 +96,12 @@ def convert(
         Names of the label columns if they are not the known eight:
         ``["teff", "logg", "feh[dex]"]`` in their order, or ``{"teff": "T_EFF"}``.
     wavelength : path-like or array_like, shape (L,), optional
-        Å. Default: the source's own; else, for 16,384 pixels, the nominal grid.
+        Å, or a quantity with a unit of wavelength (astropy's, for example). Default: the
+        source's own; else, for 16,384 pixels, the nominal grid.
+    missing_values : sequence of float, optional
+        Label values that stand for a missing one, such as ``(-9999, 999999)``, to the
+        precision of float32; they become NaN. ``store.info()["likely_fill_values"]``
+        names those that look as if they were to be given here.
     groups : str, optional
         A label column, or ``"ids"``: rows with equal values stay in one split.
     split : three floats
@@ -144,6 +150,7 @@ def convert(
         chunk_rows=chunk_rows,
         labels=labels,
         wavelength=wavelength,
+        missing_values=missing_values,
         groups=groups,
         split=split,
         seed=seed,

@@ -17,6 +17,7 @@ from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
 from galahstream.survey.labels import LabelChoice
 from galahstream.survey.splits import check_fractions, check_seed
+from galahstream.survey.units import stated_unit
 from galahstream.validation import check_choice, check_count, shown
 
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -25,7 +26,7 @@ BLOCK_BYTES = 8 * 1024 * 1024
 # The options that decide about the bytes of a store.
 _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
-    "on_bad", "in_place",
+    "on_bad", "in_place", "missing_values",
 )  # fmt: skip
 
 
@@ -55,6 +56,7 @@ class ConvertOptions:
     chunk_rows: int = 1
     labels: LabelChoice = None
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
+    missing_values: Sequence[float] = ()
     groups: str | None = None
     split: Sequence[float] = (0.70, 0.15, 0.15)
     seed: int = 42
@@ -83,6 +85,7 @@ class ConvertOptions:
         self._set("split", check_fractions(self.split))
         if self.flux_range is not None:
             self._set("flux_range", _plain_range(self.flux_range))
+        self._set("missing_values", _plain_values(self.missing_values))
         if isinstance(self.wavelength, str | os.PathLike):
             self._set("wavelength", Path(self.wavelength).absolute())
         if self.groups is not None and not isinstance(self.groups, str):
@@ -131,9 +134,27 @@ class ConvertOptions:
 
 
 def _plain_range(flux_range: Any) -> tuple[float, float]:
+    msg = f"flux_range {shown(flux_range)} cannot be used; expected two rising numbers"
+    if stated_unit(flux_range) is not None:
+        raise OptionError(msg + " without a unit: flux is relative to a continuum of 1")
     try:
         low, high = np.asarray(flux_range, dtype=np.float64).tolist()
         return float(low), float(high)
     except (TypeError, ValueError) as error:
-        msg = f"flux_range {shown(flux_range)} cannot be used; expected two rising numbers"
         raise OptionError(msg) from error
+
+
+def _plain_values(values: Any) -> tuple[float, ...]:
+    """Return finite numbers in increasing order, each once: their order changes nothing."""
+    try:
+        given = np.atleast_1d(np.asarray(values))
+    except ValueError:  # lists of different lengths
+        given = np.empty((0, 0))
+    is_plain = given.ndim == 1 and given.dtype.kind in "fiu" and stated_unit(values) is None
+    if not is_plain or not np.isfinite(given).all():
+        msg = (
+            f"missing_values {shown(values)} cannot be used; expected finite numbers, as in "
+            f"(-9999, 999999) (--missing-values -9999 999999)"
+        )
+        raise OptionError(msg)
+    return tuple(np.unique(given.astype(np.float64)).tolist())

@@ -5,12 +5,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.conversion.journal import Setting
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import BadSpectraError, LabelError
+from galahstream.sources.attributes import read_grid
 from galahstream.sources.base import Source
 from galahstream.sources.npy import NpyFile
 from galahstream.store.layout import ARRAY_NAMES
@@ -22,7 +24,9 @@ from galahstream.store.manifest import (
     Quantization,
 )
 from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
+from galahstream.survey.fill_values import without_values
 from galahstream.survey.splits import split_rows
+from galahstream.survey.units import stated_unit
 from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 from galahstream.system.digest import array_digest, text_digest
 
@@ -96,7 +100,8 @@ def plan_conversion(
         msg = f"{source.name}: none of its {len(source)} spectra can be used; check the source"
         raise BadSpectraError(msg)
     grid, grid_kind = _wavelength(source, options)
-    labels, ids = source.read_labels()[kept], source.ids[kept]
+    labels = without_values(_plain_labels(source)[kept], options.missing_values)
+    ids = source.ids[kept]
     split = split_rows(
         len(kept),
         options.split,
@@ -119,6 +124,7 @@ def plan_conversion(
         split_sizes=(n_train, n_val, n_test),
         split_seed=options.seed,
         groups=options.groups,
+        missing_values=tuple(options.missing_values),
         pixel_counts=PixelCounts(),
         skipped=_skipped(source, is_empty),
         digests={},
@@ -131,6 +137,21 @@ def plan_conversion(
     return ConversionPlan(
         manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row
     )
+
+
+def _plain_labels(source: Source) -> npt.NDArray[np.float64]:
+    """Return the labels of a source, which anyone may have written, as a plain array."""
+    labels = source.read_labels()
+    unit = stated_unit(labels)
+    if unit is not None:
+        msg = (
+            f"{source.name}: its labels are in {unit!r}; expected plain numbers, and their units "
+            f"in label_units"
+        )
+        raise LabelError(msg)
+    if isinstance(labels, np.ma.MaskedArray):
+        labels = np.ma.filled(labels.astype(np.float64), np.nan)
+    return labels
 
 
 def _quantization(encoding: Encoding) -> Quantization | None:
@@ -165,6 +186,8 @@ def _wavelength(source: Source, options: ConvertOptions) -> tuple[npt.NDArray[np
     given = options.wavelength
     if isinstance(given, str | os.PathLike):
         return check_grid(NpyFile(Path(given)).mapped(), source.n_pixels, str(given)), "given"
+    if isinstance(given, h5py.Dataset):
+        return read_grid(given, source.n_pixels, f"wavelength {given.name!r}"), "given"
     if given is not None:
         return check_grid(given, source.n_pixels, "wavelength"), "given"
     if source.wavelength is not None:

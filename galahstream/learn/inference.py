@@ -134,13 +134,14 @@ def evaluate(
     CheckpointError
         If the model was trained on spectra of another length or wavelength range.
     LabelError
-        If the store lacks a label of the model.
+        If the store lacks a label of the model, or has it in another unit.
     """
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, recipe.labels, missing)
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
+    _check_units(dataset, recipe)
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
         scaled, loss = predict_scaled(model.network, loader)
     predicted = recipe.to_labels(scaled)
@@ -278,3 +279,15 @@ def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
             f"wavelengths"
         )
         raise CheckpointError(msg)
+
+
+def _check_units(dataset: SpectraDataset, recipe: Recipe) -> None:
+    units = zip(recipe.labels, dataset.label_units, recipe.units, strict=True)
+    for name, unit, expected in units:
+        if unit and expected and unit != expected:
+            msg = (
+                f"{dataset.store.path} has {name!r} in {unit} and the model predicts it in "
+                f"{expected}; convert the labels to {expected}, or correct the name of their unit "
+                f"(labels=, --labels '{name}[{expected}]')"
+            )
+            raise LabelError(msg)

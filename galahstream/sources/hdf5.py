@@ -23,9 +23,16 @@ from galahstream.sources.arrays import (
     choose_by_position,
     holds_large_integers,
 )
+from galahstream.sources.attributes import (
+    column_units,
+    is_dimension_only,
+    is_dimension_scale,
+    read_grid,
+    read_packing,
+)
 from galahstream.sources.base import as_float32, explain_access_errors
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
-from galahstream.survey.wavelength import check_grid
+from galahstream.survey.units import is_relative, unit_attribute
 from galahstream.system.hdf5_safety import rejection_reason
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -62,7 +69,12 @@ class Hdf5Source(ArraySource):
     one besides ``labels``. Labels are the columns of a dataset ``labels`` (named
     by its attribute ``columns``, or the eight of the published set), or else every
     one-dimensional dataset of numbers with one value per star, without those that
-    hold integers beyond 2**53: these are ids, which rows can be grouped by.
+    hold integers beyond 2**53 (these are ids, which rows can be grouped by) and
+    without dimension scales, which number the rows.
+
+    Attributes that say how values are stored are applied, as
+    :mod:`galahstream.sources.attributes` describes, and units that are stated are
+    used: wavelengths become Å, and a label gets the unit that its dataset states.
 
     Parameters
     ----------
@@ -74,6 +86,7 @@ class Hdf5Source(ArraySource):
     Raises
     ------
     SourceFormatError, SourceShapeError, SourceAccessError, LabelError
+        Also for an attribute that would change values and is not known.
     """
 
     def __init__(self, path: Path, choice: LabelChoice = None) -> None:
@@ -85,7 +98,10 @@ class Hdf5Source(ArraySource):
             datasets = _Datasets(file, path)
             self._flux_name = _flux_name(datasets)
             flux = datasets.open(self._flux_name)
-            check_flux_shape(flux.shape, flux.dtype, datasets.describe(self._flux_name))
+            name = datasets.describe(self._flux_name)
+            check_flux_shape(flux.shape, flux.dtype, name)
+            _check_flux_unit(flux, name)
+            self._flux_packing = read_packing(flux, name)
             self._columns, choices = _label_columns(datasets, flux.shape[0], choice)
             self._has_wavelength = _WAVELENGTH in datasets
             super().__init__(str(path), flux.shape, choices, _read_ids(datasets, flux.shape[0]))
@@ -97,8 +113,8 @@ class Hdf5Source(ArraySource):
             return None
         with self._reading("the wavelengths cannot be read"), h5py.File(self._path, "r") as file:
             datasets = _Datasets(file, self._path)
-            values = datasets.open(_WAVELENGTH)[()]
-            return check_grid(values, self.n_pixels, datasets.describe(_WAVELENGTH))
+            dataset = datasets.open(_WAVELENGTH)
+            return read_grid(dataset, self.n_pixels, datasets.describe(_WAVELENGTH))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -111,16 +127,16 @@ class Hdf5Source(ArraySource):
         return self._columns.names
 
     def read_raw_column(self, column: str) -> npt.NDArray[Any]:
-        """Return a column in its own dtype, shape (N,)."""
+        """Return a column, shape (N,), in its own dtype, or float64 if it is scaled or has gaps."""
         with (
             self._reading(f"column {column!r} cannot be read"),
             h5py.File(self._path, "r") as file,
         ):
+            datasets = _Datasets(file, self._path)
             if self._columns.in_table:
-                values = file[_LABELS][:, self._columns.names.index(column)]
-            else:
-                values = file[column][:]
-            return np.asarray(values)
+                rows = (slice(None), self._columns.names.index(column))
+                return _read_values(datasets, _LABELS, rows)
+            return _read_values(datasets, column)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order; no chunk is decompressed twice unless it is very tall."""
@@ -141,7 +157,8 @@ class Hdf5Source(ArraySource):
                     tall = dataset[start : min(stop, len(self))]
                 for first in range(0, len(tall), block_rows):
                     block = tall[first : first + block_rows]
-                    yield as_float32(block, self.name, start + first)
+                    values = self._flux_packing.unpack(block)
+                    yield as_float32(values, self.name, start + first)
                 start += len(tall)
 
     @contextmanager
@@ -159,7 +176,9 @@ class _Datasets:
         self.names: tuple[str, ...] = tuple(file)
 
     def __contains__(self, name: str) -> bool:
-        return name in self.names
+        if name not in self.names or rejection_reason(self._file, name, self.path) is not None:
+            return name in self.names
+        return not _is_placeholder(self._file[name])
 
     def describe(self, name: str) -> str:
         """Return what messages call a dataset."""
@@ -170,7 +189,7 @@ class _Datasets:
         if rejection_reason(self._file, name, self.path) is not None:
             return None
         item = self._file[name]
-        return item if isinstance(item, h5py.Dataset) else None
+        return item if isinstance(item, h5py.Dataset) and not _is_placeholder(item) else None
 
     def open(self, name: str) -> h5py.Dataset:
         """Return a dataset that is needed, or raise `SourceFormatError`."""
@@ -213,7 +232,15 @@ def _read_ids(datasets: _Datasets, rows: int) -> npt.NDArray[np.int64] | None:
     name = next((name for name in _ID_NAMES if name in datasets), None)
     if name is None:
         return None
-    return checked_ids(datasets.open(name)[()], rows, datasets.describe(name))
+    dataset, described = datasets.open(name), datasets.describe(name)
+    ids = checked_ids(dataset[()], rows, described)
+    if read_packing(dataset, described).unpack(ids) is not ids:
+        msg = (
+            f"{described}: its attributes scale the ids, or name some as missing; expected one "
+            f"integer for each of the {rows} spectra: correct the ids or remove the attributes"
+        )
+        raise SourceShapeError(msg)
+    return ids
 
 
 def _label_columns(
@@ -224,14 +251,17 @@ def _label_columns(
         names = _table_columns(datasets, rows, choice)
         columns, defaults = _Columns(names, in_table=True), names
         usable = names
+        units = column_units(datasets.open(_LABELS), names, datasets.describe(_LABELS))
     else:
         numbers = _number_columns(datasets, rows)
         columns = _Columns(tuple(numbers), in_table=False)
         usable = tuple(name for name in numbers if name not in _ID_NAMES)
         defaults = usable
         if choice is None:
-            defaults = tuple(name for name in usable if not _holds_large_integers(numbers[name]))
-    choices = chosen_labels(choice, defaults)
+            defaults = tuple(name for name in usable if _is_label(datasets, numbers[name], name))
+        stated = {name: unit_attribute(dataset.attrs) for name, dataset in numbers.items()}
+        units = {name: unit.unit for name, unit in stated.items() if unit is not None}
+    choices = chosen_labels(choice, defaults, units)
     for chosen in choices:
         if chosen.column not in usable:
             raise _not_a_label(datasets, chosen.column, rows, usable)
@@ -294,6 +324,42 @@ def _explain_errors(path: Path, problem: str) -> Iterator[None]:
         raise SourceFormatError(msg) from error
 
 
-def _holds_large_integers(dataset: h5py.Dataset) -> bool:
-    is_wide = dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 8
-    return is_wide and holds_large_integers(dataset[:])
+def _is_placeholder(item: object) -> bool:
+    return isinstance(item, h5py.Dataset) and is_dimension_only(item)
+
+
+def _check_flux_unit(flux: h5py.Dataset, name: str) -> None:
+    stated = unit_attribute(flux.attrs)
+    if stated is not None and not is_relative(stated.unit):
+        msg = (
+            f"{name}: attribute {stated.name!r} is {stated.unit!r}; expected flux relative to a "
+            f"continuum of 1, without a unit: normalise the spectra, or remove the attribute if "
+            f"they are normalised"
+        )
+        raise SourceFormatError(msg)
+
+
+def _read_values(datasets: _Datasets, name: str, rows: Any = ()) -> npt.NDArray[Any]:
+    """Return the values of a dataset: in its own dtype, or float64 if scaled or with gaps."""
+    dataset, described = datasets.open(name), datasets.describe(name)
+    stored = np.asarray(dataset[rows])
+    values = read_packing(dataset, described).unpack(stored)
+    if values is not stored and holds_large_integers(stored[~np.isnan(values)]):
+        msg = (
+            f"{described} holds integers beyond 2**53 that its attributes scale, or of which some "
+            f"are missing; float64 cannot hold them exactly: give every star an integer, without "
+            f"scale_factor and add_offset"
+        )
+        raise LabelError(msg)
+    return values
+
+
+def _is_label(datasets: _Datasets, dataset: h5py.Dataset, name: str) -> bool:
+    """Return whether a column is a label by default: neither ids nor numbers of rows."""
+    if is_dimension_scale(dataset):
+        return False
+    if dataset.dtype.kind == "f" or dataset.dtype.itemsize < 8:
+        return True
+    stored = dataset[:]
+    values = read_packing(dataset, datasets.describe(name)).unpack(stored)
+    return not holds_large_integers(stored[~np.isnan(values)])

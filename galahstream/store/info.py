@@ -6,6 +6,7 @@ from typing import Any
 
 from galahstream.store.manifest import LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
+from galahstream.survey.fill_values import FillValue
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
 
@@ -42,6 +43,10 @@ class StoreInfo:
         Column of which equal values stay in one split.
     labels : tuple of LabelColumn
         Names, units and statistics.
+    missing_values : tuple of float
+        Label values of the source that were made missing.
+    likely_fill_values : tuple of FillValue
+        Label values that look as if they stood for a missing one, and were not named.
     pixel_counts : PixelCounts
         Pixels that need care when read.
     skipped : tuple of (int, str)
@@ -66,6 +71,8 @@ class StoreInfo:
     split_seed: int
     groups: str | None
     labels: tuple[LabelColumn, ...]
+    missing_values: tuple[float, ...]
+    likely_fill_values: tuple[FillValue, ...]
     pixel_counts: PixelCounts
     skipped: tuple[tuple[int, str], ...]
     bytes: int
@@ -85,6 +92,8 @@ class StoreInfo:
                 column.name: {name: getattr(column, name) for name in _LABEL_STATISTICS}
                 for column in self.labels
             },
+            "missing_values": list(self.missing_values),
+            "likely_fill_values": [asdict(found) for found in self.likely_fill_values],
             "pixel_counts": asdict(self.pixel_counts),
             "skipped": [list(star) for star in self.skipped],
         }

@@ -21,6 +21,7 @@ _EARLIER_QUANTIZATION_NAMES = {"scale": "bscale", "zero": "bzero"}
 _MAX_NAME_LENGTH = 256
 _MAX_REASON_LENGTH = 4096
 _MAX_LABELS = 4096
+_MAX_MISSING_VALUES = 4096
 _MAX_COUNT = 2**63 - 1
 _DIGEST_LENGTH = 16
 
@@ -119,6 +120,8 @@ class Manifest:
         Star id and reason of each star that was not converted.
     digests : mapping
         Digest of each array but the flux.
+    missing_values : tuple of float
+        Label values of the source that were made missing.
     quantization : Quantization or None
         For ``"uint16"``.
     row_order : str
@@ -143,6 +146,10 @@ class Manifest:
         partial(validation.sequence, check=_skipped_star, maximum=2**31)
     )
     digests: Mapping[str, str] = checked(_array_digests)
+    missing_values: tuple[float, ...] = checked(
+        partial(validation.sequence, check=validation.number, maximum=_MAX_MISSING_VALUES),
+        default=(),
+    )
     quantization: Quantization | None = checked(optional(record(Quantization)), default=None)
     row_order: str = checked(
         partial(validation.one_of, allowed=("split", "source")), default="split"

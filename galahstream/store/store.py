@@ -16,6 +16,7 @@ from galahstream.store.manifest import Manifest, encoding_of
 from galahstream.store.opening import explain_open_errors
 from galahstream.store.readers import Reading, choose_reader
 from galahstream.store.verified_rows import VerifiedRows
+from galahstream.survey.fill_values import likely_fill_values
 from galahstream.survey.splits import SPLIT_NAMES
 from galahstream.system.digest import array_digest, text_digest
 from galahstream.system.progress import progress_bar
@@ -212,6 +213,8 @@ class Store:
             split_seed=manifest.split_seed,
             groups=manifest.groups,
             labels=manifest.labels,
+            missing_values=manifest.missing_values,
+            likely_fill_values=likely_fill_values(self.labels),
             pixel_counts=manifest.pixel_counts,
             skipped=manifest.skipped,
             bytes=sum(file.stat().st_size for file in files),

@@ -119,9 +119,12 @@ def _unreadable(manifest: Manifest, name: str, error: FieldError) -> OptionError
     index, _, attribute = rest.partition(".")
     if field == "labels" and index.isdigit():
         column = manifest.labels[int(index)]
+        cure = "correct it"
+        if attribute not in ("name", "unit"):  # a statistic that overflows
+            cure = "name values that stand for a missing one (missing_values=, --missing-values)"
         return LabelError(
-            f"{name}: label {column.name!r} cannot be stored: {attribute}: {error.reason}; correct "
-            f"it, or choose other labels (labels=, --labels)"
+            f"{name}: label {column.name!r} cannot be stored: {attribute}: {error.reason}; {cure}, "
+            f"or choose other labels (labels=, --labels)"
         )
     return OptionError(
         f"{name}: its store could not be opened again: {error.field}: {error.reason}; change it "

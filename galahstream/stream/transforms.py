@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, OptionError
+from galahstream.survey.units import stated_unit
 from galahstream.validation import check_choice
 
 FluxTransform: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None
@@ -122,6 +123,12 @@ class ZScore:
         check_choice("ZScore fit_on", fit_on, get_args(FitRows))
         if (mean is None) != (std is None):
             msg = "ZScore was given one of mean and std; expected both or neither"
+            raise OptionError(msg)
+        unit = stated_unit(mean) or stated_unit(std)
+        if unit is not None:
+            msg = (
+                f"ZScore was given values in {unit!r}; expected numbers in the units of the labels"
+            )
             raise OptionError(msg)
         self.fit_on = fit_on
         self.mean: npt.NDArray[np.float64] | None = None

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from galahstream.errors import LabelError
+from galahstream.survey.units import same_unit
 
 KNOWN_LABELS = {
     "mass": "M☉",
@@ -44,7 +46,11 @@ def galah_name(column: str) -> str:
     return _OTHER_SPELLINGS.get(column, column)
 
 
-def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelColumnChoice, ...]:
+def chosen_labels(
+    choice: LabelChoice,
+    columns: Iterable[str],
+    stated_units: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[LabelColumnChoice, ...]:
     """Return the columns to convert.
 
     Parameters
@@ -54,6 +60,9 @@ def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelCol
         after the name. A text is one entry. None takes every column of the source.
     columns : iterable of str
         Names of the source's columns.
+    stated_units : mapping of str to str
+        Units that the source itself states, by column. A unit in `choice` replaces
+        one of them; one of them replaces the usual unit of a known label.
 
     Returns
     -------
@@ -80,9 +89,17 @@ def chosen_labels(choice: LabelChoice, columns: Iterable[str]) -> tuple[LabelCol
             msg = f"label {name!r} is named twice in {', '.join(names)}; give each name once"
             raise LabelError(msg)
     return tuple(
-        LabelColumnChoice(name, KNOWN_LABELS.get(name, "") if unit is None else unit, column)
+        LabelColumnChoice(
+            name, _unit(name, stated_units.get(column)) if unit is None else unit, column
+        )
         for name, unit, column in entries
     )
+
+
+def _unit(name: str, stated: str | None) -> str:
+    """Return the unit of a label: what its source states, spelled as stores spell it."""
+    usual = KNOWN_LABELS.get(name, "")
+    return usual if not stated or same_unit(stated, usual) else stated
 
 
 def _parse_entry(entry: object) -> tuple[str, str | None, str]:

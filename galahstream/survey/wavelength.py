@@ -24,14 +24,18 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import WavelengthError
+from galahstream.survey.units import in_angstrom, stated_unit
 
 PlainWindow: TypeAlias = str | tuple[float, float] | None
 """A camera's name, a range (low, high) in Å, or None for every pixel, as files hold it."""
 
 Window: TypeAlias = PlainWindow | Sequence[float] | npt.NDArray[np.floating]
-"""A window as users give it: the range may be a list or an array too."""
+"""A window as users give it: the range may be a list or an array too, also with a unit."""
 
 CAMERA_PIXELS = 4096
+
+LYMAN_LIMIT = 912.0
+"""Å; hydrogen between the stars absorbs light of shorter wavelengths."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
     Parameters
     ----------
     wavelength : array_like, shape (n_pixels,)
-        Wavelengths in Å.
+        Wavelengths in Å, or in the unit that they state themselves.
     n_pixels : int
         Number of pixels of each spectrum.
     name : str
@@ -94,9 +98,10 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
     Raises
     ------
     WavelengthError
-        If the grid has another shape, or is not finite, positive and increasing.
+        If the grid has another shape, states a unit that is not known, or is not finite,
+        positive and increasing.
     """
-    grid = np.asarray(wavelength)
+    grid = in_angstrom(wavelength, name)
     if grid.dtype.kind not in "fiu" or grid.shape != (n_pixels,):
         msg = (
             f"{name}: the wavelength grid is {grid.dtype} of shape {grid.shape}; the spectra need "
@@ -136,7 +141,10 @@ def check_window(window: Window) -> PlainWindow:
     if isinstance(window, str):
         return _camera(window).name
     try:
-        low, high = (float(edge) for edge in window)
+        edges = in_angstrom(list(window) if stated_unit(window) is None else window, "window")
+        low, high = (float(edge) for edge in edges)
+    except WavelengthError:
+        raise
     except (TypeError, ValueError):
         low = high = float("nan")
     if not low < high:

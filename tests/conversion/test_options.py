@@ -39,6 +39,14 @@ from tests.conftest import Pair
         ({"labels": ["a b"]}, LabelError, "cannot be read"),
         ({"groups": "field"}, LabelError, "'field'"),
         ({"wavelength": [1.0, 2.0]}, WavelengthError, "shape"),
+        ({"missing_values": "-9999"}, OptionError, "missing_values '-9999'"),
+        ({"missing_values": ["-9999"]}, OptionError, "--missing-values -9999"),
+        ({"missing_values": [-9999, np.nan]}, OptionError, "finite"),
+        ({"missing_values": [True]}, OptionError, "finite"),
+        ({"missing_values": [[1, 2], [3, 4]]}, OptionError, "finite"),
+        ({"missing_values": [[1, 2], [3]]}, OptionError, "finite"),
+        ({"missing_values": None}, OptionError, "finite"),
+        ({"missing_values": {-9999}}, OptionError, "finite"),
     ],
 )
 def test_bad_options_raise(
@@ -65,6 +73,30 @@ def test_numpy_numbers_and_arrays_become_plain() -> None:
     assert options.settings == plain.settings
     for value in (options.seed, options.jobs, options.resume, *options.split):
         assert type(value) in (int, bool, float)
+
+
+def test_missing_values_are_plain_numbers_whose_order_does_not_matter() -> None:
+    given = [
+        [999999, -9999.0],
+        (-9999, 999999, -9999),
+        np.array([999999, -9999], dtype=np.float32),
+        range(-9999, 10**6, 9999 + 999999),
+    ]
+    for values in given:
+        options = ConvertOptions(missing_values=values)  # type: ignore[arg-type]
+        assert options.missing_values == (-9999.0, 999999.0)
+        assert [type(value) for value in options.missing_values] == [float, float]
+        assert options.settings == ConvertOptions(missing_values=[-9999, 999999]).settings
+    assert ConvertOptions(missing_values=np.int64(-1)).missing_values == (-1.0,)  # type: ignore[arg-type]
+    assert ConvertOptions().settings != ConvertOptions(missing_values=[0]).settings
+
+
+def test_numbers_with_a_unit_are_named_where_they_can_have_none() -> None:
+    units = pytest.importorskip("astropy.units")
+    with pytest.raises(OptionError, match=r"flux_range .* without a unit"):
+        ConvertOptions(dtype="uint16", flux_range=[0, 200] * units.percent)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="missing_values"):
+        ConvertOptions(missing_values=[-9999] * units.K)
 
 
 def test_the_range_of_the_flux_itself_can_be_given(pair: Pair, tmp_path: Path) -> None:

@@ -96,6 +96,19 @@ def test_other_settings_raise_and_a_conversion_can_start_over(
         assert store.manifest.split_seed == 7
 
 
+def test_other_missing_values_raise(pair: Pair, tmp_path: Path) -> None:
+    source = Failing(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store", missing_values=[-9999, 1e20])
+    with pytest.raises(
+        OptionError, match=r"missing_values was \[-9999.0, 1e\+20\] and is now \[\]"
+    ):
+        convert(Failing(pair), tmp_path / "store")
+    with convert(Failing(pair), tmp_path / "store", missing_values=(1e20, -9999)) as store:
+        assert store.manifest.missing_values == (-9999.0, 1e20)
+
+
 def test_a_source_that_changed_since_raises(pair: Pair, tmp_path: Path) -> None:
     source = Failing(pair)
     source.fails_at = 40

@@ -62,6 +62,20 @@ def test_another_split_is_reported(run: TrainingResult, pair: Pair, tmp_path: Pa
     assert not evaluate(run.model, store).same_split
 
 
+@pytest.mark.parametrize(("unit", "fits"), [("K", True), ("", True), ("kK", False)])
+def test_labels_in_another_unit_are_not_compared(
+    run: TrainingResult, pair: Pair, tmp_path: Path, unit: str, fits: bool
+) -> None:
+    store = convert(pair.folder, tmp_path / "store", labels=[*"abcd", f"teff[{unit}]", *"fgh"])
+    if fits:
+        assert evaluate(run.model, store).labels[0].rmse > 0
+    else:
+        with pytest.raises(
+            LabelError, match=r"'teff' in kK and the model predicts it in K; .*teff\[K\]"
+        ):
+            evaluate(run.model, store)
+
+
 def test_spectra_of_another_length_are_refused(run: TrainingResult, tmp_path: Path) -> None:
     other = convert(make_pair(tmp_path / "a", pixels=80).folder, tmp_path / "sa")
     with pytest.raises(CheckpointError, match="80 pixels per star and the model takes 64"):

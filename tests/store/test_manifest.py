@@ -42,6 +42,7 @@ def body(npy_store: Store) -> dict[str, Any]:
         ("compression", "zip"),
         ("provenance", {"survey": 4}),
         ("split_seed", 2**63),
+        ("missing_values", [1.0, "-9999"]),
         ("kind", ["galahstream store"]),
     ],
 )
@@ -66,11 +67,14 @@ def test_text_that_is_hard_to_read_raises(text: str) -> None:
 
 
 def test_fields_that_came_later_may_be_missing(body: dict[str, Any]) -> None:
-    for field in ("quantization", "row_order", "chunk_rows", "compression", "provenance"):
+    for field in (
+        "quantization", "row_order", "chunk_rows", "compression", "provenance", "missing_values",
+    ):  # fmt: skip
         del body[field]
     manifest = Manifest.from_json(signed(body), "manifest.json")
     assert (manifest.row_order, manifest.chunk_rows, manifest.compression) == ("split", 1, None)
     assert manifest.provenance == Provenance()
+    assert manifest.missing_values == ()
 
 
 def test_fields_that_a_later_version_adds_are_ignored(body: dict[str, Any]) -> None:

@@ -127,3 +127,9 @@ def test_a_score_without_values_cannot_be_used() -> None:
         ZScore()(np.zeros(3))
     with pytest.raises(OptionError, match="both"):
         ZScore(mean=[1.0])
+
+
+def test_a_score_in_a_unit_of_its_own_raises() -> None:
+    units = pytest.importorskip("astropy.units")
+    with pytest.raises(OptionError, match="'kK'; expected numbers in the units of the labels"):
+        ZScore(mean=[5.5] * units.Unit("kK"), std=[0.5] * units.Unit("kK"))

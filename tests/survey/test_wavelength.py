@@ -66,3 +66,26 @@ def test_a_grid_must_increase_and_the_message_names_the_pixel(grid: list[float])
 def test_a_grid_must_have_a_value_for_each_pixel() -> None:
     with pytest.raises(WavelengthError, match=r"shape \(4,\)"):
         check_grid([1.0, 2.0], 4, "grid.npy")
+
+
+def test_a_quantity_in_another_unit_is_converted() -> None:
+    units = pytest.importorskip("astropy.units")
+    grid = nominal_grid()
+    assert check_grid(grid / 10 * units.nm, len(grid), "wavelength") == pytest.approx(grid)
+    assert check_grid(grid * units.AA, len(grid), "wavelength").tolist() == grid.tolist()
+    with pytest.raises(WavelengthError, match="wavelength: 'km / s' is not a known unit"):
+        check_grid(grid * units.km / units.s, len(grid), "wavelength")
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "tuple"])
+def test_a_window_in_another_unit_is_converted(kind: str) -> None:
+    units = pytest.importorskip("astropy.units")
+    window = {
+        "array": [655.0, 0.658e3] * units.nm,
+        "list": [655 * units.nm, 0.658 * units.um],
+        "tuple": (6550, 658 * units.nm),
+    }[kind]
+    assert check_window(window) == pytest.approx((6550.0, 6580.0))
+    assert [type(edge) for edge in check_window(window) or ()] == [float, float]
+    with pytest.raises(WavelengthError, match="window: 'pix' is not a known unit"):
+        check_window([3, 5] * units.pixel)
