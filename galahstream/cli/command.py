@@ -119,6 +119,15 @@ def flux_range(text: str) -> tuple[float, float]:
     return low, high
 
 
+def number(text: str) -> float:
+    """Read one of several numbers, behind which positional arguments cannot follow."""
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"{text!r} is not a number; give the paths before this option"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
 def window(text: str | None) -> str | tuple[float, float] | None:
     """Read the name of a camera, or a range in Å such as ``6550:6580``.
 

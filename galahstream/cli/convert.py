@@ -10,6 +10,7 @@ from galahstream.cli.command import (
     flux_range,
     fractions,
     names,
+    number,
     one_source,
 )
 from galahstream.cli.text import store_lines
@@ -85,7 +86,7 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--missing-values",
-        type=float,
+        type=number,
         nargs="+",
         default=(),
         metavar="VALUE",

@@ -94,6 +94,14 @@ def test_the_advice_can_be_typed_as_it_is_printed(
         assert np.isnan(store.labels["teff"]).sum() == 4
 
 
+def test_a_path_behind_the_values_is_named_with_its_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["convert", "--missing-values", "-9999", "raw", "store"])
+    assert "'raw' is not a number; give the paths before this option" in capsys.readouterr().err
+
+
 def test_ordinary_labels_are_reported_by_nobody(
     pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,7 +110,7 @@ def test_ordinary_labels_are_reported_by_nobody(
 
 
 def test_groups_and_ids_keep_a_named_value(tmp_path: Path, pair: Pair) -> None:
-    """They are no labels: a group is missing nowhere, and its integers stay integers."""
+    """They are not labels: a group is missing nowhere, and its integers stay integers."""
     field = np.arange(N_STARS) // 4
     field[:8] = -9999
     with h5py.File(tmp_path / "in.h5", "w") as file:
@@ -172,7 +180,7 @@ def test_labels_of_a_source_with_a_unit_of_their_own_are_named(tmp_path: Path) -
 def test_wavelengths_that_can_hardly_be_angstrom_are_reported(
     pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Values alone are no proof, as a unit is: they are reported, and not rejected."""
+    """Values alone prove nothing, unlike a unit: they are reported, and not rejected."""
     store = str(tmp_path / "store")
     for grid, is_doubtful in (
         (np.linspace(471.3, 789, 64), True),

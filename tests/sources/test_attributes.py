@@ -203,7 +203,7 @@ def test_columns_of_integers_stay_integers_unless_one_is_missing(tmp_path: Path)
 
 
 def test_a_missing_value_hides_no_large_integers(tmp_path: Path) -> None:
-    """As float64 these ids would be others; a fill value alone is no reason to call it ids."""
+    """As float64 these ids would be others; a fill value alone does not make a column ids."""
     ids, small = LARGE.copy(), np.arange(N_STARS, dtype=np.int64)
     ids[3] = small[3] = -9223372036854775806
     fill = {"_FillValue": np.int64(-9223372036854775806)}
