@@ -1,7 +1,5 @@
 """The contract of a source of spectra, and the errors of input that cannot be read."""
 
-import errno
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceAccessError, SourceShapeError
+from galahstream.system.access import access_reason
 
 OnBad: TypeAlias = Literal["raise", "skip"]
 """What to do with stars whose spectra cannot be used."""
@@ -20,18 +19,6 @@ OnBad: TypeAlias = Literal["raise", "skip"]
 _POINTERS = {
     b"version https://git-lfs": "a git-lfs pointer to the data, not the data: run `git lfs pull`",
     b"/annex/objects/": "a git-annex pointer to the data, not the data: run `git annex get`",
-}
-_LOCKED = "close the program that writes it, or set HDF5_USE_FILE_LOCKING=FALSE"
-_CURES = {
-    errno.EACCES: "ask its owner for permission to read it",
-    errno.EPERM: "ask its owner for permission to read it",
-    errno.EAGAIN: f"another program has locked it: {_LOCKED}",
-    errno.ENOLCK: "its file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
-    errno.EMFILE: "close other files, or allow more of them (ulimit -n)",
-    errno.ENFILE: "close other programs that hold many files open",
-    errno.ENOMEM: "free memory, or raise its limit (ulimit -v)",
-    errno.EIO: "check the disk or the network, and try again",
-    errno.ESTALE: "the network disk replaced it: try again",
 }
 
 
@@ -195,9 +182,10 @@ def explain_access_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _CURES:
+        reason = access_reason(error)
+        if reason is None:
             raise
-        msg = f"{path} cannot be read: {os.strerror(error.errno)}; {_CURES[error.errno]}"
+        msg = f"{path} cannot be read: {reason}"
         raise SourceAccessError(msg) from error
 
 

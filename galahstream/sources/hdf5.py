@@ -33,7 +33,7 @@ from galahstream.sources.attributes import (
 from galahstream.sources.base import as_float32, explain_access_errors
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.survey.units import is_relative, unit_attribute
-from galahstream.system.hdf5_safety import rejection_reason
+from galahstream.system.hdf5_safety import Locking, check_locking, rejection_reason
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MIN_USER_BLOCK = 512
@@ -82,18 +82,23 @@ class Hdf5Source(ArraySource):
         The file.
     choice : label choice
         The label columns; None for all.
+    locking : bool, "best-effort" or None
+        Whether HDF5 locks the file while it reads; None leaves it to the environment
+        variable ``HDF5_USE_FILE_LOCKING``.
 
     Raises
     ------
-    SourceFormatError, SourceShapeError, SourceAccessError, LabelError
+    OptionError, SourceFormatError, SourceShapeError, SourceAccessError, LabelError
         Also for an attribute that would change values and is not known.
     """
 
-    def __init__(self, path: Path, choice: LabelChoice = None) -> None:
+    def __init__(self, path: Path, choice: LabelChoice = None, locking: Locking = None) -> None:
+        check_locking(locking)
         self._path = path
+        self._locking = locking
         with (
             _explain_errors(path, "HDF5 cannot read this file ({}); it is truncated or damaged"),
-            h5py.File(path, "r") as file,
+            self._open() as file,
         ):
             datasets = _Datasets(file, path)
             self._flux_name = _flux_name(datasets)
@@ -111,7 +116,7 @@ class Hdf5Source(ArraySource):
         """Wavelengths from the dataset ``wavelength``, Å, shape (L,), or None without it."""
         if not self._has_wavelength:
             return None
-        with self._reading("the wavelengths cannot be read"), h5py.File(self._path, "r") as file:
+        with self._reading("the wavelengths cannot be read"), self._open() as file:
             datasets = _Datasets(file, self._path)
             dataset = datasets.open(_WAVELENGTH)
             return read_grid(dataset, self.n_pixels, datasets.describe(_WAVELENGTH))
@@ -130,7 +135,7 @@ class Hdf5Source(ArraySource):
         """Return a column, shape (N,), in its own dtype, or float64 if it is scaled or has gaps."""
         with (
             self._reading(f"column {column!r} cannot be read"),
-            h5py.File(self._path, "r") as file,
+            self._open() as file,
         ):
             datasets = _Datasets(file, self._path)
             if self._columns.in_table:
@@ -141,7 +146,7 @@ class Hdf5Source(ArraySource):
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order; no chunk is decompressed twice unless it is very tall."""
         with self._reading("it cannot be opened"):
-            file = h5py.File(self._path, "r")
+            file = self._open()
         with file:
             dataset = file[self._flux_name]
             row_bytes = self.n_pixels * dataset.dtype.itemsize
@@ -160,6 +165,9 @@ class Hdf5Source(ArraySource):
                     values = self._flux_packing.unpack(block)
                     yield as_float32(values, self.name, start + first)
                 start += len(tall)
+
+    def _open(self) -> h5py.File:
+        return h5py.File(self._path, "r", locking=self._locking)
 
     @contextmanager
     def _reading(self, problem: str) -> Iterator[None]:

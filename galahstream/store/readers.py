@@ -1,5 +1,6 @@
 """Reading stored flux: mapped, with pread, or through h5py, behind one protocol."""
 
+import errno
 import mmap
 import os
 import threading
@@ -17,6 +18,7 @@ from galahstream.errors import DamagedRowError, OptionError, StoreFormatError
 from galahstream.store.layout import RowIndex
 from galahstream.store.opening import explain_open_errors
 from galahstream.store.readahead import FileSignature, ReadAheadFile, advise
+from galahstream.system.hdf5_safety import Locking
 from galahstream.system.processes import PerProcess
 
 Reading: TypeAlias = Literal["auto", "mapped", "pread"]
@@ -208,12 +210,15 @@ class Hdf5Reader:
     ----------
     path : Path
         An HDF5 file with the dataset ``flux``.
+    locking : bool, "best-effort" or None
+        Whether HDF5 locks the file while it reads.
     """
 
     access: ClassVar[Access] = "h5py"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, locking: Locking = None) -> None:
         self._path = path
+        self._locking = locking
         self.signature = FileSignature(path)
         self._file: PerProcess[h5py.File] = PerProcess()
 
@@ -264,7 +269,7 @@ class Hdf5Reader:
 
     def _open(self) -> h5py.File:
         with explain_open_errors(self._path):
-            return h5py.File(self._path, "r")
+            return h5py.File(self._path, "r", locking=self._locking)
 
 
 class ReaderChoice(NamedTuple):
@@ -274,7 +279,9 @@ class ReaderChoice(NamedTuple):
     reason: str
 
 
-def choose_reader(path: Path, index: RowIndex | None, reading: Reading) -> ReaderChoice:
+def choose_reader(
+    path: Path, index: RowIndex | None, reading: Reading, locking: Locking = None
+) -> ReaderChoice:
     """Choose how the flux of a store is read.
 
     Parameters
@@ -285,6 +292,8 @@ def choose_reader(path: Path, index: RowIndex | None, reading: Reading) -> Reade
         Offsets of its rows; None if only HDF5 can read them.
     reading : {"auto", "mapped", "pread"}
         The user's choice.
+    locking : bool, "best-effort" or None
+        Whether HDF5 locks the file while it reads.
 
     Raises
     ------
@@ -298,7 +307,7 @@ def choose_reader(path: Path, index: RowIndex | None, reading: Reading) -> Reade
                 f"file is read through h5py (reading='auto')"
             )
             raise OptionError(msg)
-        return ReaderChoice(Hdf5Reader(path), "compressed, or in chunks that split rows")
+        return ReaderChoice(Hdf5Reader(path, locking), "compressed, or in chunks that split rows")
     if reading == "mapped":
         return ReaderChoice(MappedReader(index), "asked for")
     if reading == "pread":
@@ -310,7 +319,20 @@ def choose_reader(path: Path, index: RowIndex | None, reading: Reading) -> Reade
     if size > free / 2:
         reason = f"{size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory free"
         return ReaderChoice(PreadReader(index), reason)
+    if not _can_be_mapped(index.path):
+        return ReaderChoice(PreadReader(index), "larger than the address space left (ulimit -v)")
     return ReaderChoice(MappedReader(index), "fits in memory")
+
+
+def _can_be_mapped(path: Path) -> bool:
+    with explain_open_errors(path), path.open("rb") as file:
+        try:
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).close()
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                return False
+            raise
+    return True
 
 
 def _file_system(path: Path) -> str:

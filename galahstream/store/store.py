@@ -19,6 +19,7 @@ from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.fill_values import likely_fill_values
 from galahstream.survey.splits import SPLIT_NAMES
 from galahstream.system.digest import array_digest, text_digest
+from galahstream.system.hdf5_safety import Locking, check_locking
 from galahstream.system.progress import progress_bar
 from galahstream.validation import check_choice
 
@@ -30,7 +31,10 @@ _BLOCK_ROWS = 256
 
 
 def open_store(
-    path: str | os.PathLike[str], verify: Verification = "read", reading: Reading = "auto"
+    path: str | os.PathLike[str],
+    verify: Verification = "read",
+    reading: Reading = "auto",
+    locking: Locking = None,
 ) -> "Store":
     """Open a store for reading.
 
@@ -49,11 +53,14 @@ def open_store(
         How flux is read. ``"auto"`` maps the file, and chooses ``pread`` if the file is
         larger than half of the free memory or on a network file system;
         ``store.info()`` says what was chosen and why.
+    locking : bool, "best-effort" or None
+        Whether HDF5 locks a file while it reads; None leaves it to the environment
+        variable ``HDF5_USE_FILE_LOCKING``. A folder is never locked.
 
     Raises
     ------
     OptionError
-        If `verify` or `reading` is not one of these.
+        If `verify`, `reading` or `locking` is not one of these.
     SourceMissingError
         If the path does not exist.
     StoreFormatError, StoreVersionError
@@ -62,11 +69,12 @@ def open_store(
     """
     check_choice("verify", verify, get_args(Verification))
     check_choice("reading", reading, get_args(Reading))
+    check_locking(locking)
     with explain_open_errors(Path(path)):
         if not Path(path).exists():
             msg = f"{path} does not exist; expected a store made by 'galahstream convert'"
             raise SourceMissingError(msg)
-        return Store(Path(path).resolve(), verify, reading)
+        return Store(Path(path).resolve(), verify, reading, locking)
 
 
 class Store:
@@ -98,11 +106,14 @@ class Store:
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
     """
 
-    def __init__(self, path: Path, verify: Verification, reading: Reading) -> None:
+    def __init__(
+        self, path: Path, verify: Verification, reading: Reading, locking: Locking = None
+    ) -> None:
         self.path = path
         self.verification = verify
         self.reading = reading
-        store_format = format_of(path)
+        self.locking = locking
+        store_format = format_of(path, locking)
         self.format = store_format.name
         text = store_format.read_manifest(path).strip()
         self.fingerprint = text_digest(text)
@@ -119,7 +130,7 @@ class Store:
             column.name: arrays["labels"][:, k] for k, column in enumerate(self.manifest.labels)
         }
         self.flux = Flux(
-            choose_reader(path, index, reading),
+            choose_reader(path, index, reading, locking),
             encoding_of(self.manifest),
             self.manifest.n_pixels,
             RowRecords(str(path), self.ids, self.digests),
@@ -140,7 +151,8 @@ class Store:
 
     def __reduce__(self) -> tuple[Any, ...]:
         shared = self.flux.share_verification()
-        return _open_again, (self.path, self.verification, self.reading, self.fingerprint, shared)
+        opened = (self.path, self.verification, self.reading, self.locking)
+        return _open_again, (opened, self.fingerprint, shared)
 
     @property
     def n_pixels(self) -> int:
@@ -252,16 +264,14 @@ class Store:
 
 
 def _open_again(
-    path: Path,
-    verify: Verification,
-    reading: Reading,
+    opened: tuple[Path, Verification, Reading, Locking],
     fingerprint: str,
     shared: SharedVerification | None,
 ) -> Store:
     """Open the same store in another process."""
-    store = open_store(path, verify, reading)
+    store = open_store(*opened)
     if store.fingerprint != fingerprint:
-        msg = f"{path}: the store was replaced since it was opened; open it again"
+        msg = f"{store.path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)
     if shared is not None:
         store.flux.join_verification(shared)

@@ -6,8 +6,14 @@ and a third-party filter runs code from a plugin folder.
 """
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import h5py
+
+from galahstream.errors import OptionError
+
+Locking: TypeAlias = Literal["best-effort"] | bool | None
+"""Whether HDF5 locks a file that it reads; None leaves it to HDF5_USE_FILE_LOCKING."""
 
 _ALLOWED_FILTERS = {
     1: "gzip",
@@ -19,6 +25,13 @@ _ALLOWED_FILTERS = {
 }
 # The best that any filter can do: gzip packs zeros 1032 to 1.
 _MAX_COMPRESSION_RATIO = 1100
+
+
+def check_locking(locking: Locking) -> None:
+    """Raise `OptionError` if an option is not one that HDF5 knows."""
+    if not (locking is None or isinstance(locking, bool) or locking == "best-effort"):
+        msg = f"locking {locking!r} is not known; expected True, False, 'best-effort' or None"
+        raise OptionError(msg)
 
 
 def rejection_reason(file: h5py.File, name: str, path: Path) -> str | None:

@@ -163,6 +163,7 @@ def test_a_locked_file_is_not_called_damaged(
                 read()
             assert "damaged" not in str(caught.value)
             assert str(path) in str(caught.value)
+        assert len(read_all(Hdf5Source(path, locking=False), 3)) == N_STARS
     assert len(read_all(source, 3)) == N_STARS
 
 

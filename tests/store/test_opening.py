@@ -1,19 +1,22 @@
 """Paths, and errors of the operating system that say nothing of damage."""
 
+import fcntl
 import os
+import pickle
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 import galahstream as gs
-from galahstream.errors import StoreFormatError
+from galahstream.errors import OptionError, StoreFormatError
 from galahstream.store import Store, open_store
-from galahstream.store.layout import FormatName
+from galahstream.store.layout import Compression, FormatName
 from galahstream.store.opening import explain_open_errors
 
 
@@ -97,7 +100,52 @@ def test_a_file_that_another_program_writes_is_called_locked(npy_store: Store) -
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
-    assert "another program has it open for writing" in done.stderr.splitlines()[-1]
+    assert "it is locked: close the program that writes it" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_locked_file_is_read_without_a_lock(
+    npy_store: Store, compression: Compression | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    folder = npy_store.path.parent
+    gs.convert(folder / "raw", folder / "b.h5", format="hdf5", compression=compression).close()
+    with (folder / "b.h5").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(StoreFormatError, match="locked"):
+            open_store(folder / "b.h5")
+        store = open_store(folder / "b.h5", locking=False)
+        for again in (store, pickle.loads(pickle.dumps(store))):
+            assert np.array_equal(again.flux[:], npy_store.flux[:], equal_nan=True)
+
+
+@pytest.mark.parametrize("locking", ["no", 1, 0.0])
+def test_locking_is_one_of_what_hdf5_knows(npy_store: Store, locking: Any) -> None:
+    with pytest.raises(OptionError, match="'best-effort' or None"):
+        open_store(npy_store.path, locking=locking)
+
+
+READ_IN_LIMITED_SPACE = """
+import resource, sys
+import galahstream as gs
+_ = gs.open_store(sys.argv[2]).flux[0]  # modules are loaded
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[3]),) * 2)
+store = gs.open_store(sys.argv[1])
+print(store.info()["access"], store.flux[:5].shape[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+def test_a_store_larger_than_the_address_space_is_read_with_pread(
+    npy_store: Store, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "spectra.npy", np.ones((2048, 16384), np.float32))
+    path = gs.convert(tmp_path / "spectra.npy", tmp_path / "large").path
+    command = [sys.executable, "-c", READ_IN_LIMITED_SPACE, path, npy_store.path, str(2**26)]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.stdout == "pread 5\n", done.stderr
 
 
 @pytest.mark.parametrize("format", ["npy", "hdf5"])

@@ -5,13 +5,12 @@ from pathlib import Path
 from galahstream.store.formats.base import StoreFormat
 from galahstream.store.formats.hdf5 import Hdf5Format
 from galahstream.store.formats.npy import NpyFormat
+from galahstream.system.hdf5_safety import Locking
 
-NPY = NpyFormat()
-HDF5 = Hdf5Format()
-FORMATS: dict[str, StoreFormat] = {"npy": NPY, "hdf5": HDF5}
+FORMATS: dict[str, StoreFormat] = {"npy": NpyFormat(), "hdf5": Hdf5Format()}
 """The formats by the name that users give."""
 
 
-def format_of(path: Path) -> StoreFormat:
+def format_of(path: Path, locking: Locking = None) -> StoreFormat:
     """Return the format of a store: npy for a folder, hdf5 for a file."""
-    return NPY if path.is_dir() else HDF5
+    return NpyFormat() if path.is_dir() else Hdf5Format(locking)

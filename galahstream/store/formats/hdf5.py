@@ -26,7 +26,7 @@ from galahstream.store.layout import (
     map_array,
 )
 from galahstream.system.disk import preallocate, write_at
-from galahstream.system.hdf5_safety import rejection_reason
+from galahstream.system.hdf5_safety import Locking, rejection_reason
 
 # Metadata of v110 has checksums; damage to the older default changed flux silently.
 _LIBVER = ("v110", "v110")
@@ -79,9 +79,18 @@ class NewCompressedHdf5File:
 
 
 class Hdf5Format:
-    """One HDF5 file, with the manifest in the root attribute ``manifest``."""
+    """One HDF5 file, with the manifest in the root attribute ``manifest``.
+
+    Parameters
+    ----------
+    locking : bool, "best-effort" or None
+        Whether HDF5 locks a file that it reads.
+    """
 
     name = "hdf5"
+
+    def __init__(self, locking: Locking = None) -> None:
+        self._locking = locking
 
     def create(
         self, path: Path, spec: StoreSpec, manifest_bytes: int, linked_flux: Path | None = None
@@ -116,7 +125,7 @@ class Hdf5Format:
         The first stores do not say how they are chunked, and users may have
         rewritten a file with other chunks.
         """
-        with h5py.File(path, "r") as file:
+        with self._open(path) as file:
             flux = file["flux"]
             chunk_rows = flux.chunks[0] if flux.chunks else 1
             manifest_bytes = h5py.h5a.open(file.id, b"manifest").dtype.itemsize
@@ -131,7 +140,7 @@ class Hdf5Format:
     def read_manifest(self, path: Path) -> str:
         """Return the text of a store's manifest."""
         try:
-            with h5py.File(path, "r") as file:
+            with self._open(path) as file:
                 if "manifest" not in file.attrs:
                     msg = (
                         f"{path}: an HDF5 file without a manifest is not a store; expected a file "
@@ -158,7 +167,7 @@ class Hdf5Format:
         """Return every array but the flux, mapped where possible, and the offsets of the rows."""
         arrays = {}
         try:
-            with h5py.File(path, "r") as file:
+            with self._open(path) as file:
                 for name, array in spec.arrays().items():
                     dataset = _checked_dataset(file, name, array, path)
                     location = _mappable_location(dataset, path)
@@ -185,6 +194,9 @@ class Hdf5Format:
         except StoreFormatError:
             return "it is not an HDF5 file with a manifest"
         return None if '"galahstream store"' in text else "its manifest is not that of a store"
+
+    def _open(self, path: Path) -> h5py.File:
+        return h5py.File(path, "r", locking=self._locking)
 
 
 class CompressedFluxWriter:
