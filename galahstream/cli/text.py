@@ -45,7 +45,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
 
 
 def _warnings(info: "StoreInfo") -> list[str]:
-    """Return lines about values that are allowed, and hardly what they are taken for."""
+    """Return lines about values that are allowed, but are hardly what they seem to be."""
     from galahstream.survey.wavelength import LYMAN_LIMIT
 
     lines = [

@@ -21,7 +21,7 @@ from galahstream.survey.wavelength import check_grid
 from galahstream.validation import shown
 
 _FILL_NAMES = ("_fillvalue", "fillvalue", "fill_value", "missing_value")
-# Names of other attributes that change values, in lower case, and values that change nothing.
+# Other attributes that change values, in lower case, and with which values they change nothing.
 _UNSUPPORTED: dict[str, tuple[object, ...]] = {
     r"_unsigned": ("false",),
     r"valid_(min|max|range)": (),
@@ -51,8 +51,8 @@ class Packing:
     def unpack(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the values of stored numbers, NaN where one is missing.
 
-        They keep their dtype if nothing changes; else they become float64, or stay
-        floating-point numbers of which only some are missing.
+        Their dtype stays if nothing changes, or if some floats only become NaN; else they
+        are float64.
         """
         is_missing = np.zeros(stored.shape, dtype=bool)
         for fill_value in self.fill_values:
