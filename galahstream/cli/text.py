@@ -34,6 +34,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
     if not info.labels:
         lines.append("labels      none: usable for prediction, not for training")
     lines += [_label_statistics(column) for column in info.labels]
+    lines += [f"note        {note}" for note in info.notes]
     lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
     if info.skipped:
         lines.append(f"skipped     {len(info.skipped):,} stars in all")

@@ -46,6 +46,8 @@ class StoreInfo:
         Pixels that need care when read.
     skipped : tuple of (int, str)
         Id and reason of each star that was not converted.
+    notes : tuple of str
+        What the source says of its stars and files.
     bytes : int
         Size of all files.
     """
@@ -68,6 +70,7 @@ class StoreInfo:
     labels: tuple[LabelColumn, ...]
     pixel_counts: PixelCounts
     skipped: tuple[tuple[int, str], ...]
+    notes: tuple[str, ...]
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,4 +90,5 @@ class StoreInfo:
             },
             "pixel_counts": asdict(self.pixel_counts),
             "skipped": [list(star) for star in self.skipped],
+            "notes": list(self.notes),
         }

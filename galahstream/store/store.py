@@ -214,6 +214,7 @@ class Store:
             labels=manifest.labels,
             pixel_counts=manifest.pixel_counts,
             skipped=manifest.skipped,
+            notes=manifest.notes,
             bytes=sum(file.stat().st_size for file in files),
         )
 
