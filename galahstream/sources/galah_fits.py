@@ -269,7 +269,7 @@ def _normalised(path: Path) -> Iterator[Any]:
             _decompressed(file, path) as content,
             fits.open(content, memmap=False, lazy_load_hdus=False) as extensions,
         ):
-            spectrum = _spectrum_of(extensions, path)
+            spectrum = _spectrum_of(_unpacked(extensions, fits.CompImageHDU), path)
             if isinstance(spectrum, fits.CompImageHDU):
                 _ = spectrum.data  # which raises if tiles are missing
             else:
@@ -305,7 +305,8 @@ def _decompressed(file: BinaryIO, path: Path) -> BinaryIO:
 
 def _explained(error: Exception, path: Path) -> GalahStreamError:
     """Return our error for one of astropy or of the system."""
-    reason = printable(" ".join(str(error).split()))[:300]
+    text = getattr(error, "strerror", None) or str(error)  # strerror is without the path
+    reason = printable(" ".join(text.split()))[:300]
     is_of_the_system = isinstance(error, OSError) and error.errno not in _DAMAGE_ERRNOS
     if is_of_the_system or isinstance(error, MemoryError):
         return SourceAccessError(
@@ -315,7 +316,17 @@ def _explained(error: Exception, path: Path) -> GalahStreamError:
     return SourceFormatError(f"{path}: not a FITS file, or a damaged one ({reason}){_COPY_AGAIN}")
 
 
-def _spectrum_of(extensions: Any, path: Path) -> Any:
+def _unpacked(extensions: Any, compressed_image: type) -> list[Any]:
+    """Return the extensions without the empty one that fpack puts before the primary image."""
+    is_packed = (
+        len(extensions) > 1
+        and isinstance(extensions[1], compressed_image)
+        and extensions[0].header.get("NAXIS") == 0
+    )
+    return list(extensions)[1:] if is_packed else list(extensions)
+
+
+def _spectrum_of(extensions: list[Any], path: Path) -> Any:
     """Return the extension with the normalised spectrum."""
     names = [extension.name.upper() for extension in extensions]
     if _DR4_EXTENSION in names:

@@ -165,6 +165,23 @@ def test_a_spectrum_that_is_compressed_in_tiles_is_read(
     assert np.array_equal(flux[0, 4096:8192], wanted)
 
 
+def write_packed(path: Path, n_images: int) -> None:
+    """Write a file like those of fpack, whose images are all 1, 2, 3 and so on."""
+    images = (np.full(4096, number, np.float32) for number in range(1, n_images + 1))
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.CompImageHDU, images)]).writeto(path)
+
+
+def test_a_dr3_file_of_fpack_is_read_and_one_without_its_spectrum_is_rejected(
+    tmp_path: Path,
+) -> None:
+    write_packed(tmp_path / f"{STAR}1.fits.fz", 5)
+    (flux,) = FitsSource(tmp_path).iter_blocks(1)
+    assert np.array_equal(flux[0, :4096], np.full(4096, 5, np.float32))
+    write_packed(tmp_path / f"{STAR}2.fits.fz", 4)
+    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits.fz: extensions"):
+        FitsSource(tmp_path)
+
+
 def test_scaled_integers_are_read(tmp_path: Path) -> None:
     image = fits.ImageHDU(np.full(4096, 1.5, np.float32), name="normalized")
     image.scale("int16", bscale=0.001, bzero=1)
