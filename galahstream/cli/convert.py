@@ -109,7 +109,8 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
         "--on-bad",
         choices=ON_BAD,
         default="raise",
-        help="what to do with a spectrum that has no usable pixel (default: raise)",
+        help="what to do with stars that have no usable pixel, or a damaged, unfinished or "
+        "misnamed file (default: raise)",
     )
 
 

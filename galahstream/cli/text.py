@@ -38,6 +38,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
         values = ", ".join(map(_number, info.missing_values))
         lines.append(f"missing     label values {values} of the source")
     lines += _warnings(info)
+    lines += [f"note        {note}" for note in info.notes]
     lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
     if info.skipped:
         lines.append(f"skipped     {len(info.skipped):,} stars in all")

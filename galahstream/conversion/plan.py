@@ -127,6 +127,7 @@ def plan_conversion(
         missing_values=tuple(options.missing_values),
         pixel_counts=PixelCounts(),
         skipped=_skipped(source, is_empty),
+        notes=source.notes,
         digests={},
         quantization=_quantization(options.encoding),
         row_order="source" if options.in_place else "split",

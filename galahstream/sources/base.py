@@ -125,6 +125,11 @@ class Source(ABC):
         return ()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the stars and files, in plain sentences; kept by a store."""
+        return ()
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Files that the flux is read from, to tell whether they changed; empty if none."""
         return ()

@@ -4,12 +4,18 @@ The published layouts (DR3, DR4) are told apart by what the files hold. The norm
 flux of the four cameras is concatenated as it is: not trimmed, resampled or shifted.
 """
 
-import re
-from collections.abc import Iterator
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +24,9 @@ from galahstream.errors import (
     BadSpectraError,
     ExtraMissingError,
     GalahStreamError,
+    SourceAccessError,
     SourceFormatError,
-    SourceMissingError,
+    SourceShapeError,
 )
 from galahstream.sources.base import (
     OnBad,
@@ -29,18 +36,27 @@ from galahstream.sources.base import (
     explain_access_errors,
     pointer_reason,
 )
+from galahstream.sources.galah_folder import (
+    StarFiles,
+    find_star_files,
+    listed,
+    listed_names,
+    printable,
+)
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 from galahstream.validation import check_choice
 
-# sobject_id (date, run, repeat, fibre), then the camera from 1 to 4.
-_STAR_FILE = re.compile(r"^(\d{15})([1-4])\.fits$")
 _DR4_EXTENSION = "NORMALIZED"
 _DR3_EXTENSION = 4  # of five; their names are empty in some files
-
-
-def is_fits_folder(path: Path) -> bool:
-    """Return whether a path is a folder with files that are named like GALAH's stars."""
-    return path.is_dir() and any(_STAR_FILE.match(file.name) for file in path.iterdir())
+_DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+}
+# An OSError of astropy has no number; a header that claims too much leads to an impossible offset.
+_DAMAGE_ERRNOS = (None, errno.EINVAL)
+_COPY_AGAIN = "; copy the file again"
+_MAX_REASON_LENGTH = 500  # per file, of four; a manifest takes 4096 characters
 
 
 class FitsSource(Source):
@@ -49,54 +65,59 @@ class FitsSource(Source):
     Parameters
     ----------
     folder : Path
-        Holds `<sobject_id><camera>.fits`.
+        Holds `<sobject_id><camera>.fits`. The files may be compressed with gzip, bzip2
+        or xz (`.fits.gz`), or in tiles (`.fits.fz`).
     on_bad : {"raise", "skip"}
-        What to do with stars of which a camera has other than 4,096 pixels.
+        What to do with stars that cannot be used: a file is damaged, has other than
+        4,096 pixels, or has a name that is not quite a star's, such as that of an
+        unfinished download.
 
     Raises
     ------
     ExtraMissingError
         If astropy is not installed.
-    SourceMissingError, SourceFormatError, SourceAccessError
-        If the folder has no star files, or one of them cannot be read.
+    SourceMissingError, SourceAccessError
+        If the folder is missing, or the system does not let a file be read.
+    SourceFormatError
+        If the folder has no star files; or, if `on_bad` is ``"raise"``, a file is damaged,
+        or looks like a star's and cannot be used.
     BadSpectraError
-        If stars cannot be used and `on_bad` is ``"raise"``, or none can.
+        If a camera has other than 4,096 pixels and `on_bad` is ``"raise"``, if no star
+        can be used, or if a star has two files of one camera.
     """
 
     def __init__(self, folder: Path, on_bad: OnBad = "raise") -> None:
         check_choice("on_bad", on_bad, get_args(OnBad))
-        self._folder = folder
-        if not folder.is_dir():
-            msg = f"{folder} is not a folder; expected one with GALAH's FITS files"
-            raise SourceMissingError(msg)
-        ids, has_camera = _find_stars(folder)
-        reasons = [
-            _misfit_reason(folder, int(star), np.flatnonzero(cameras))
-            for star, cameras in zip(ids, has_camera, strict=True)
-        ]
+        files = find_star_files(folder)
+        if files.unused and (on_bad == "raise" or len(files.ids) == 0):
+            raise files.unused_error()
+        unused = files.unused_of_stars()
+        problems = {
+            star: _Problem(
+                f"{listed_names(names)}: not the name of a star's file", SourceFormatError
+            )
+            for star, names in unused.items()
+        }
+        n_stars = len({*files.ids.tolist(), *problems})
+        for row, star in enumerate(files.ids.tolist()):
+            if star not in problems and (problem := _problem_of_star(files, row)):
+                problems[star] = problem
         self._skipped = tuple(
-            SkippedStar(int(star), reason)
-            for star, reason in zip(ids, reasons, strict=True)
-            if reason
+            SkippedStar(star, problem.reason) for star, problem in sorted(problems.items())
         )
-        if self._skipped and on_bad == "raise":
-            stars = "; ".join(f"{star.star_id}: {star.reason}" for star in self._skipped)
-            msg = f"{folder}: {stars}; skip such stars with on_bad='skip' (--on-bad skip)"
-            raise BadSpectraError(msg)
-        is_usable = np.array([not reason for reason in reasons])
-        self._ids: npt.NDArray[np.int64] = ids[is_usable]
-        self._has_camera: npt.NDArray[np.bool_] = has_camera[is_usable]
-        if not is_usable.any():
-            msg = f"{folder}: none of its {len(ids)} stars has cameras of 4,096 pixels"
-            raise BadSpectraError(msg)
+        if problems and (on_bad == "raise" or len(problems) == n_stars):
+            raise _unusable_error(folder, problems, n_stars)
+        self._files = files.selected(~np.isin(files.ids, np.array([*problems], dtype=np.int64)))
+        named = {name for names in unused.values() for name in names}
+        self._notes = _notes(self._files, [name for name in files.unused if name not in named])
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._files.ids)
 
     @property
     def name(self) -> str:
         """The path of the folder."""
-        return str(self._folder)
+        return str(self._files.folder)
 
     @property
     def n_pixels(self) -> int:
@@ -106,80 +127,136 @@ class FitsSource(Source):
     @property
     def ids(self) -> npt.NDArray[np.int64]:
         """The sobject_id of each star, shape (N,), int64."""
-        return self._ids
+        return self._files.ids
 
     @property
     def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars with a camera of another number of pixels."""
+        """Stars with a file that cannot be used."""
         return self._skipped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many stars lack a camera, and files that were not used."""
+        return self._notes
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of all stars, in order."""
-        return tuple(
-            _star_file(self._folder, star, camera)
-            for star, cameras in zip(self._ids.tolist(), self._has_camera, strict=True)
-            for camera in np.flatnonzero(cameras).tolist()
-        )
+        return tuple(path for row in range(len(self)) for _, path in self._files.paths(row))
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the flux of the stars in order; the pixels of a missing camera are NaN."""
+        """Yield the flux of the stars in order; the pixels of a missing camera are NaN.
+
+        Raises
+        ------
+        SourceFormatError, SourceShapeError, SourceAccessError
+            If a file changed since the folder was opened, has flux that does not fit into
+            float32, or cannot be read.
+        """
         for start in range(first_row, len(self), block_rows):
-            stars = self._ids[start : start + block_rows].tolist()
-            flux = np.full((len(stars), NOMINAL_PIXELS), np.nan, dtype=np.float32)
-            for row, star in enumerate(stars):
-                for camera in np.flatnonzero(self._has_camera[start + row]).tolist():
+            rows = range(start, min(start + block_rows, len(self)))
+            flux = np.full((len(rows), NOMINAL_PIXELS), np.nan, dtype=np.float32)
+            for row in rows:
+                for camera, path in self._files.paths(row):
                     pixels = slice(camera * CAMERA_PIXELS, (camera + 1) * CAMERA_PIXELS)
-                    flux[row, pixels] = _read_flux(_star_file(self._folder, star, camera))
+                    flux[row - start, pixels] = _read_flux(path)
             yield flux
 
 
-def _star_file(folder: Path, star: int, camera: int) -> Path:
-    """Return the file of a star and a camera, numbered from 0."""
-    return folder / f"{star:015d}{camera + 1}.fits"
+class _Problem(NamedTuple):
+    """Why a star cannot be used, and the error that it raises."""
+
+    reason: str
+    error: type[GalahStreamError]
 
 
-def _find_stars(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the ids of the stars of a folder, and which of the four cameras each has."""
-    matches = [match for path in folder.iterdir() if (match := _STAR_FILE.match(path.name))]
-    if not matches:
-        msg = f"{folder}: no file is named <sobject_id><camera>.fits; check the folder"
-        raise SourceFormatError(msg)
-    ids, row = np.unique(
-        np.array([int(match[1]) for match in matches], dtype=np.int64), return_inverse=True
-    )
-    has_camera = np.zeros((len(ids), len(CAMERAS)), dtype=bool)
-    has_camera[row, [int(match[2]) - 1 for match in matches]] = True
-    return ids, has_camera
+def _problem_of_star(files: StarFiles, row: int) -> _Problem | None:
+    """Open the files of a star and return what is wrong with them, if anything is."""
+    reasons: list[str] = []
+    is_damaged = False
+    for camera, path in files.paths(row):
+        try:
+            # What astropy warns of is in the error, which names the file.
+            with warnings.catch_warnings(action="ignore"), _normalised(path) as spectrum:
+                n_pixels = int(spectrum.header.get("NAXIS1", 0))
+        except SourceFormatError as error:
+            is_damaged = True
+            reason = str(error).removeprefix(f"{files.folder}{os.sep}").removesuffix(_COPY_AGAIN)
+            reasons.append(printable(reason)[:_MAX_REASON_LENGTH])
+        else:
+            if n_pixels != CAMERA_PIXELS:
+                name = f"{path.name} ({CAMERAS[camera].name} camera)"
+                reasons.append(f"{name} has {n_pixels} pixels instead of 4096")
+    if not reasons:
+        return None
+    return _Problem(", ".join(reasons), SourceFormatError if is_damaged else BadSpectraError)
 
 
-def _misfit_reason(folder: Path, star: int, cameras: npt.NDArray[np.intp]) -> str:
-    """Return why a star does not fit 4 x 4,096 pixels, or an empty string if it does."""
-    reasons = []
-    for camera in cameras:
-        path = _star_file(folder, star, camera)
-        n_pixels = _n_pixels(path)
-        if n_pixels != CAMERA_PIXELS:
-            name = f"{path.name} ({CAMERAS[camera].name} camera)"
-            reasons.append(f"{name} has {n_pixels} pixels instead of 4096")
-    return ", ".join(reasons)
+def _unusable_error(folder: Path, problems: dict[int, _Problem], n_stars: int) -> GalahStreamError:
+    """Return the error for stars that may not be skipped, or for a folder of no others."""
+    reasons = [f"{star}: {problem.reason}" for star, problem in sorted(problems.items())]
+    is_damaged = any(problem.error is SourceFormatError for problem in problems.values())
+    cures = ["copy damaged files again"] if is_damaged else []
+    if len(problems) == n_stars:
+        count = f"none of its {n_stars:,} stars can be used"
+    else:
+        count = f"{len(problems):,} of {n_stars:,} stars cannot be used"
+        cures.append("skip such stars with on_bad='skip' (--on-bad skip)")
+    cure = ", or ".join(cures) or "check the folder"
+    msg = f"{folder}: {count}: {listed(reasons, '; ')}; {cure}"
+    return SourceFormatError(msg) if is_damaged else BadSpectraError(msg)
 
 
-def _n_pixels(path: Path) -> int:
-    with _opened(path) as extensions:
-        return int(_normalised(extensions, path).header.get("NAXIS1", 0))
+def _notes(files: StarFiles, unused: list[str]) -> tuple[str, ...]:
+    """Return what a reader of a conversion should know of its stars and of other files."""
+    notes = []
+    lacks = ~files.has_camera
+    if lacks.any():
+        cameras = ", ".join(
+            f"{camera.name} {count:,}"
+            for camera, count in zip(CAMERAS, lacks.sum(axis=0).tolist(), strict=True)
+            if count
+        )
+        n_lacking = int(lacks.any(axis=1).sum())
+        notes.append(
+            f"stars that lack a camera, whose pixels are NaN: {n_lacking:,} of {len(files.ids):,} "
+            f"({cameras})"
+        )
+    if unused:
+        notes.append(
+            f"files not used that look like a star's ({len(unused):,}): {listed_names(unused)}"
+        )
+    if files.others:
+        notes.append(
+            f"FITS files not used that are not a star's ({len(files.others):,}): "
+            f"{listed_names(files.others)}"
+        )
+    return tuple(notes)
 
 
 def _read_flux(path: Path) -> npt.NDArray[np.float32]:
-    with _opened(path) as extensions:
-        flux: npt.NDArray[Any] = np.asarray(_normalised(extensions, path).data)
-        row: npt.NDArray[np.float32] = as_float32(flux[np.newaxis], str(path), 0)[0]
+    with _normalised(path) as spectrum:
+        flux: npt.NDArray[Any] = np.asarray(spectrum.data)
+        if flux.shape != (CAMERA_PIXELS,):
+            msg = f"{path}: it changed since the folder was opened; convert again"
+            raise SourceFormatError(msg)
+        try:
+            row: npt.NDArray[np.float32] = as_float32(flux[np.newaxis], str(path), 0)[0]
+        except SourceShapeError as error:
+            msg = (
+                f"{error}; copy the file again, or move it out of the folder to convert without it"
+            )
+            raise SourceShapeError(msg) from None
         return row
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a file and yield its extensions; every error of astropy is raised as one of ours."""
+def _normalised(path: Path) -> Iterator[Any]:
+    """Open a file and yield the extension with the normalised spectrum, which is all there.
+
+    Every error of astropy is raised as one of ours: `SourceFormatError` for a file that is
+    damaged, `SourceAccessError` for one that the system does not let be read.
+    """
     try:
         fits = import_module("astropy.io.fits")
     except ImportError as error:
@@ -188,28 +265,69 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with (
             explain_access_errors(path),
-            fits.open(path, memmap=False, lazy_load_hdus=False) as extensions,
+            path.open("rb") as file,
+            _decompressed(file, path) as content,
+            fits.open(content, memmap=False, lazy_load_hdus=False) as extensions,
         ):
-            yield extensions
+            spectrum = _spectrum_of(_unpacked(extensions, fits.CompImageHDU), path)
+            if isinstance(spectrum, fits.CompImageHDU):
+                _ = spectrum.data  # which raises if tiles are missing
+            else:
+                _check_size(spectrum, content.seek(0, os.SEEK_END), path)
+            yield spectrum
     except GalahStreamError:
         raise
     except Exception as error:  # astropy raises errors of many kinds
-        raise _unreadable(path, error) from error
+        raise _explained(error, path) from error
 
 
-def _unreadable(path: Path, error: Exception) -> SourceFormatError:
-    if path.is_file():
-        with path.open("rb") as file:
-            pointer = pointer_reason(file.read(64))
+def _decompressed(file: BinaryIO, path: Path) -> BinaryIO:
+    """Return a file, or what it holds if it is compressed, whatever its name says.
+
+    The checksum of compressed files covers all bytes, so that a truncated or damaged
+    one is found when it is opened.
+    """
+    first_bytes = file.read(64)
+    file.seek(0)
+    for magic, decompress in _DECOMPRESS.items():
+        if first_bytes.startswith(magic):
+            return BytesIO(decompress(file.read()))
+    if not first_bytes.startswith(b"SIMPLE"):
+        pointer = pointer_reason(first_bytes)
         if pointer is not None:
-            return SourceFormatError(f"{path} is {pointer}")
-    return SourceFormatError(
-        f"{path}: not a FITS file, or a damaged one ({error}); copy the file again"
+            msg = f"{path} is {pointer}"
+            raise SourceFormatError(msg)
+        content = f"begins with {first_bytes[:8]!r}" if first_bytes else "is empty"
+        msg = f"{path} {content}: not a FITS file, or a damaged one{_COPY_AGAIN}"
+        raise SourceFormatError(msg)
+    return file
+
+
+def _explained(error: Exception, path: Path) -> GalahStreamError:
+    """Return our error for one of astropy or of the system."""
+    text = getattr(error, "strerror", None) or str(error)  # strerror is without the path
+    reason = printable(" ".join(text.split()))[:300]
+    is_of_the_system = isinstance(error, OSError) and error.errno not in _DAMAGE_ERRNOS
+    if is_of_the_system or isinstance(error, MemoryError):
+        return SourceAccessError(
+            f"{path} cannot be read: {reason or 'out of memory'}; check whether it is still there, "
+            f"its disk or network and the free memory, and try again"
+        )
+    return SourceFormatError(f"{path}: not a FITS file, or a damaged one ({reason}){_COPY_AGAIN}")
+
+
+def _unpacked(extensions: Any, compressed_image: type) -> list[Any]:
+    """Return the extensions without the empty one that fpack puts before the primary image."""
+    is_packed = (
+        len(extensions) > 1
+        and isinstance(extensions[1], compressed_image)
+        and extensions[0].header.get("NAXIS") == 0
     )
+    return list(extensions)[1:] if is_packed else list(extensions)
 
 
-def _normalised(extensions: Any, path: Path) -> Any:
-    """Return the extension with the normalised spectrum, after checking its size."""
+def _spectrum_of(extensions: list[Any], path: Path) -> Any:
+    """Return the extension with the normalised spectrum."""
     names = [extension.name.upper() for extension in extensions]
     if _DR4_EXTENSION in names:
         extension = extensions[names.index(_DR4_EXTENSION)]
@@ -218,20 +336,30 @@ def _normalised(extensions: Any, path: Path) -> Any:
     else:
         msg = (
             f"{path}: extensions {', '.join(names)}; expected one called 'normalized' (DR4), or "
-            f"five of which the last is the normalised spectrum (DR3)"
+            f"five of which the last is the normalised spectrum (DR3){_COPY_AGAIN}"
         )
         raise SourceFormatError(msg)
-    header = extension.header
     if not extension.is_image:  # its data would be bytes, not pixels
-        msg = f"{path}: its normalised spectrum is not in an image extension; copy the file again"
+        msg = f"{path}: its normalised spectrum is not in an image extension{_COPY_AGAIN}"
         raise SourceFormatError(msg)
-    size = path.stat().st_size
-    flux_bytes = abs(header.get("BITPIX", 0)) // 8 * header.get("NAXIS1", 0)
-    end = extension.fileinfo()["datLoc"] + flux_bytes
-    if header.get("NAXIS") != 1 or size < end:
-        msg = (
-            f"{path}: its normalised spectrum should be one row of pixels that ends at byte {end}, "
-            f"and the file has {size} bytes; copy the file again"
-        )
+    if extension.header.get("NAXIS") != 1:
+        msg = f"{path}: its normalised spectrum should be one row of pixels{_COPY_AGAIN}"
+        raise SourceFormatError(msg)
+    scale = (extension.header.get("BSCALE", 1), extension.header.get("BZERO", 0))
+    if not all(type(number) in (int, float) for number in scale):
+        msg = f"{path}: BSCALE and BZERO should be numbers, found {scale}{_COPY_AGAIN}"
         raise SourceFormatError(msg)
     return extension
+
+
+def _check_size(spectrum: Any, size: int, path: Path) -> None:
+    """Raise an error if a file of `size` bytes ends before its spectrum does."""
+    header = spectrum.header
+    flux_bytes = abs(header.get("BITPIX", 0)) // 8 * header.get("NAXIS1", 0)
+    end = spectrum.fileinfo()["datLoc"] + flux_bytes
+    if size < end:
+        msg = (
+            f"{path}: truncated: its normalised spectrum ends at byte {end:,}, and the file has "
+            f"{size:,} bytes{_COPY_AGAIN}"
+        )
+        raise SourceFormatError(msg)

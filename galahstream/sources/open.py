@@ -12,7 +12,8 @@ from galahstream.sources.base import (
     explain_access_errors,
     pointer_reason,
 )
-from galahstream.sources.galah_fits import FitsSource, is_fits_folder
+from galahstream.sources.galah_fits import FitsSource
+from galahstream.sources.galah_folder import is_fits_folder
 from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
 from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
 from galahstream.survey.labels import LabelChoice

@@ -67,6 +67,11 @@ class _Wrapper(Source):
         return self._source.skipped
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on all stars and files of the source."""
+        return self._source.notes
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Files of the source."""
         return self._source.files
@@ -238,6 +243,11 @@ class Concatenated(_Wrapper):
     def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the sources skipped."""
         return tuple(star for source in self._sources for star in source.skipped)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes of all sources."""
+        return tuple(note for source in self._sources for note in source.notes)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -51,6 +51,8 @@ class StoreInfo:
         Pixels that need care when read.
     skipped : tuple of (int, str)
         Id and reason of each star that was not converted.
+    notes : tuple of str
+        What the source says of its stars and files.
     bytes : int
         Size of all files.
     """
@@ -75,6 +77,7 @@ class StoreInfo:
     likely_fill_values: tuple[FillValue, ...]
     pixel_counts: PixelCounts
     skipped: tuple[tuple[int, str], ...]
+    notes: tuple[str, ...]
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,4 +99,5 @@ class StoreInfo:
             "likely_fill_values": [asdict(found) for found in self.likely_fill_values],
             "pixel_counts": asdict(self.pixel_counts),
             "skipped": [list(star) for star in self.skipped],
+            "notes": list(self.notes),
         }

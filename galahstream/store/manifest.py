@@ -22,10 +22,12 @@ _MAX_NAME_LENGTH = 256
 _MAX_REASON_LENGTH = 4096
 _MAX_LABELS = 4096
 _MAX_MISSING_VALUES = 4096
+_MAX_NOTES = 4096
 _MAX_COUNT = 2**63 - 1
 _DIGEST_LENGTH = 16
 
 _name = partial(validation.text, max_length=_MAX_NAME_LENGTH)
+_note = partial(validation.text, max_length=_MAX_REASON_LENGTH)
 _statistic = optional(validation.number)
 _triple = partial(validation.sequence, minimum=3, maximum=3)
 
@@ -118,6 +120,8 @@ class Manifest:
         ``"nominal"``, ``"given"`` or ``"unknown"``.
     skipped : tuple of (int, str)
         Star id and reason of each star that was not converted.
+    notes : tuple of str
+        What the source says of its stars and files.
     digests : mapping
         Digest of each array but the flux.
     missing_values : tuple of float
@@ -151,6 +155,9 @@ class Manifest:
         default=(),
     )
     quantization: Quantization | None = checked(optional(record(Quantization)), default=None)
+    notes: tuple[str, ...] = checked(
+        partial(validation.sequence, check=_note, maximum=_MAX_NOTES), default=()
+    )
     row_order: str = checked(
         partial(validation.one_of, allowed=("split", "source")), default="split"
     )

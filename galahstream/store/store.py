@@ -229,6 +229,7 @@ class Store:
             likely_fill_values=likely_fill_values(self.labels),
             pixel_counts=manifest.pixel_counts,
             skipped=manifest.skipped,
+            notes=manifest.notes,
             bytes=sum(file.stat().st_size for file in files),
         )
 

@@ -11,6 +11,7 @@ import pytest
 from galahstream.cli.main import main
 from galahstream.store import open_store
 from tests.conftest import Pair
+from tests.sources.files import STAR, write_star
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,3 +157,38 @@ def test_the_scripts_run_as_the_commands(arguments: list[str]) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("galahstream: nowhere")
+
+
+def test_missing_cameras_and_files_that_are_not_used_are_said_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, store = tmp_path / "in", str(tmp_path / "store")
+    write_star(folder, STAR, "dr3", cameras="124")
+    write_star(folder, STAR + 1, "dr3")
+    (folder / "allstar.fits").touch()
+    assert main(["convert", str(folder), store]) == 0
+    printed = capsys.readouterr().out
+    cameras, others = (line for line in printed.splitlines() if line.startswith("note  "))
+    assert cameras.endswith("lack a camera, whose pixels are NaN: 1 of 2 (red 1)")
+    assert others.endswith("not a star's (1): allstar.fits")
+    for command in (["info", store], ["convert", str(folder), store, "--overwrite"]):
+        assert main([*command, "--json"]) == 0
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        assert [line.removeprefix("note        ") for line in (cameras, others)] == notes
+
+
+def test_stars_of_damaged_and_unfinished_files_stop_a_conversion_or_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, store = tmp_path / "in", str(tmp_path / "store")
+    for star in (STAR, STAR + 1, STAR + 2):
+        write_star(folder, star, "dr4->f4")
+    (folder / f"{STAR}2.fits").rename(folder / f"{STAR}2.fits.crdownload")
+    (folder / f"{STAR + 1}3.fits").write_bytes(b"")
+    assert main(["convert", str(folder), store]) == 1
+    assert f"{STAR}2.fits.crdownload" in capsys.readouterr().err
+    assert main(["convert", str(folder), store, "--on-bad", "skip"]) == 0
+    printed = capsys.readouterr().out
+    assert f"skipped     star {STAR}: {STAR}2.fits.crdownload" in printed
+    assert f"skipped     star {STAR + 1}: {STAR + 1}3.fits is empty" in printed
+    assert "skipped     2 stars in all" in printed

@@ -88,6 +88,10 @@ class SourceContract:
         assert all(isinstance(star, SkippedStar) for star in source.skipped)
         assert not {star.star_id for star in source.skipped} & set(source.ids.tolist())
 
+    def test_its_notes_are_lines_of_text(self, source: Source) -> None:
+        assert isinstance(source.notes, tuple)
+        assert all(type(note) is str and note and note.isprintable() for note in source.notes)
+
     def test_its_flux_is_the_same_each_time(self, source: Source) -> None:
         flux = read_all(source, 7)
         assert flux.shape == (len(source), source.n_pixels)

@@ -1,5 +1,8 @@
 """Source files that the tests read."""
 
+import bz2
+import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +78,25 @@ def write_star(
             extensions = [counts, *named]
         fits.HDUList(extensions).writeto(folder / f"{star}{camera}.fits")
     return flux.reshape(-1)
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+
+
+def write_star_as(folder: Path, star: int, layout: str, suffix: str) -> npt.NDArray[np.float64]:
+    """Write a star whose files end in a suffix, and are compressed if it says so."""
+    flux = write_star(folder, star, layout)
+    compress = COMPRESS.get(Path(suffix).suffix.lower(), bytes)
+    for camera in "1234":
+        path = folder / f"{star}{camera}.fits"
+        content = path.read_bytes()
+        path.unlink()
+        (folder / f"{star}{camera}{suffix}").write_bytes(compress(content))
+    return flux
 
 
 Writer = Callable[[Path], Path]

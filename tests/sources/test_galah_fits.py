@@ -1,8 +1,10 @@
 """Files with the structure of GALAH's, and the real ones where they are at hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from galahstream.conversion.convert import convert
@@ -14,7 +16,8 @@ from galahstream.errors import (
     SourceMissingError,
 )
 from galahstream.sources.galah_fits import FitsSource
-from tests.sources.files import STAR, write_star
+from galahstream.store.layout import FormatName
+from tests.sources.files import COMPRESS, STAR, write_star, write_star_as
 
 fits = pytest.importorskip("astropy.io.fits")
 
@@ -112,3 +115,90 @@ def test_a_spectrum_that_is_not_in_an_image_extension_is_refused(
     path.write_bytes(path.read_bytes().replace(b"'IMAGE   '", b"'IMA?E   '"))
     with pytest.raises(GalahStreamError, match=path.name):
         next(FitsSource(tmp_path).iter_blocks(1))
+
+
+def write_tiles(path: Path, layout: str, **options: object) -> npt.NDArray[np.float32]:
+    """Write a file whose normalised spectrum is compressed in tiles, and return its flux."""
+    flux = np.random.default_rng(3).normal(1, 0.1, 4096).astype(np.float32)
+    tiles = fits.CompImageHDU(flux, name="normalized", **options)
+    others = [fits.ImageHDU(np.zeros(4096, ">f4")) for _ in range(3)]
+    parts = [*others, tiles] if layout == "dr3" else [tiles, *others]
+    fits.HDUList([fits.PrimaryHDU(flux), *parts]).writeto(path)
+    return flux
+
+
+@pytest.mark.parametrize("layout", ["dr3", "dr4->f4"])
+@pytest.mark.parametrize(
+    "suffix", [".fits.gz", ".fits.bz2", ".fits.xz", ".FITS", ".FITS.GZ", ".fit", ".fts", ".Fit.Bz2"]
+)
+def test_files_of_every_suffix_are_read_value_for_value(
+    tmp_path: Path, layout: str, suffix: str
+) -> None:
+    wanted = write_star_as(tmp_path / "in", STAR, layout, suffix)
+    store = convert(tmp_path / "in", tmp_path / "store")
+    assert store.ids.tolist() == [STAR]
+    assert np.array_equal(store.flux[0], wanted.astype(np.float32))
+    assert not store.manifest.notes
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".fits.gz", ".fits.fz"])
+@pytest.mark.parametrize("compress", [bytes, *COMPRESS.values()])
+def test_what_a_file_holds_decides_how_it_is_read_and_not_its_name(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    wanted = write_star_as(tmp_path / "in", STAR, "dr3", ".fits")
+    path = tmp_path / "in" / f"{STAR}2.fits"
+    content = compress(path.read_bytes())
+    path.unlink()
+    path.with_suffix(suffix).write_bytes(content)
+    (flux,) = FitsSource(tmp_path / "in").iter_blocks(1)
+    assert np.array_equal(flux[0], wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize("layout", ["dr3", "dr4"])
+@pytest.mark.parametrize("name", [f"{STAR}2.fits.fz", f"{STAR}2.fits"])
+def test_a_spectrum_that_is_compressed_in_tiles_is_read(
+    tmp_path: Path, layout: str, name: str
+) -> None:
+    wanted = write_tiles(tmp_path / name, layout, compression_type="GZIP_2", quantize_level=0)
+    (flux,) = FitsSource(tmp_path).iter_blocks(1)
+    assert np.array_equal(flux[0, 4096:8192], wanted)
+
+
+def write_packed(path: Path, n_images: int) -> None:
+    """Write a file like those of fpack, whose images are all 1, 2, 3 and so on."""
+    images = (np.full(4096, number, np.float32) for number in range(1, n_images + 1))
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.CompImageHDU, images)]).writeto(path)
+
+
+def test_a_dr3_file_of_fpack_is_read_and_one_without_its_spectrum_is_rejected(
+    tmp_path: Path,
+) -> None:
+    write_packed(tmp_path / f"{STAR}1.fits.fz", 5)
+    (flux,) = FitsSource(tmp_path).iter_blocks(1)
+    assert np.array_equal(flux[0, :4096], np.full(4096, 5, np.float32))
+    write_packed(tmp_path / f"{STAR}2.fits.fz", 4)
+    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits.fz: extensions"):
+        FitsSource(tmp_path)
+
+
+def test_scaled_integers_are_read(tmp_path: Path) -> None:
+    image = fits.ImageHDU(np.full(4096, 1.5, np.float32), name="normalized")
+    image.scale("int16", bscale=0.001, bzero=1)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / f"{STAR}1.fits")
+    (flux,) = FitsSource(tmp_path).iter_blocks(1)
+    assert np.allclose(flux[0, :4096], 1.5)
+
+
+def test_stars_that_lack_a_camera_are_counted_by_camera(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for star, cameras in enumerate(["1234", "123", "13", "1234", "123"], STAR):
+        write_star(folder, star, "dr4->f4", cameras=cameras)
+    note = "stars that lack a camera, whose pixels are NaN: 3 of 5 (green 1, infrared 3)"
+    assert FitsSource(folder).notes == (note,)
+    write_star(folder, STAR + 9, "dr4->f4", cameras="2", pixels=4000)
+    for dest in ("store", "store.h5"):
+        format_name: FormatName = "hdf5" if dest.endswith("h5") else "npy"
+        store = convert(folder, tmp_path / dest, on_bad="skip", format=format_name)
+        assert store.manifest.notes == (note,)
+        assert store.info()["notes"] == [note]

@@ -146,3 +146,17 @@ def test_columns_of_integers_stay_integers_or_are_refused(tmp_path: Path) -> Non
     for unlike in (LARGE.astype(np.uint64), LARGE.astype(np.float64)):
         with pytest.raises(LabelError, match="same integer dtype"):
             Concatenated([ints, with_visits("c.h5", unlike)]).read_column("visit")
+
+
+class Noted(Hdf5Source):
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ("two stars lack a camera",)
+
+
+def test_notes_are_passed_on(pair: Source, tmp_path: Path) -> None:
+    noted = Noted(write_hdf5(tmp_path / "a.h5", flux=FLUX))
+    plain = Hdf5Source(write_hdf5(tmp_path / "b.h5", flux=FLUX))
+    assert Selected(noted, [0]).notes == Repeated(noted, 2).notes == noted.notes
+    assert Concatenated([plain, noted, Repeated(noted, 2)]).notes == 2 * noted.notes
+    assert pair.notes == ()

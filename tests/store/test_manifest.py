@@ -35,6 +35,9 @@ def body(npy_store: Store) -> dict[str, Any]:
         ("split_sizes", [60, 0, -1]),
         ("digests", {"flux": "0"}),
         ("skipped", [[1, "x" * 5000]]),
+        ("notes", ["two\nlines"]),
+        ("notes", "a note"),
+        ("notes", [1]),
         ("row_order", "../../elsewhere"),
         ("quantization", {"bscale": 0}),
         ("code", {"scale": 0}),
@@ -68,13 +71,15 @@ def test_text_that_is_hard_to_read_raises(text: str) -> None:
 
 def test_fields_that_came_later_may_be_missing(body: dict[str, Any]) -> None:
     for field in (
-        "quantization", "row_order", "chunk_rows", "compression", "provenance", "missing_values",
+        "quantization", "row_order", "chunk_rows", "compression", "provenance",
+        "missing_values", "notes",
     ):  # fmt: skip
         del body[field]
     manifest = Manifest.from_json(signed(body), "manifest.json")
     assert (manifest.row_order, manifest.chunk_rows, manifest.compression) == ("split", 1, None)
     assert manifest.provenance == Provenance()
     assert manifest.missing_values == ()
+    assert manifest.notes == ()
 
 
 def test_fields_that_a_later_version_adds_are_ignored(body: dict[str, Any]) -> None:
@@ -128,7 +133,7 @@ def test_any_value_is_read_or_raises(data: st.DataObject) -> None:
         ),
         "quantization": None, "chunk_rows": 1, "compression": None,
         "provenance": dict.fromkeys(("survey", "release", "reader", "resampling")),
-        "row_order": "split", "flux_unit": "", "wavelength_unit": "", "version": 1,
+        "notes": [], "row_order": "split", "flux_unit": "", "wavelength_unit": "", "version": 1,
         "kind": "galahstream store",
     }  # fmt: skip
     assert Manifest.from_json(signed(dict(manifest)), "manifest.json").n_stars == 3
