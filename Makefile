@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Of the trainers that the loader is tested with; make test does without them.
+CLIENTS := .venv-clients/bin
 # Of the programs that look for faults.
 SECONDS ?= 600
 # Workers of pytest, each of which computes with one thread.
@@ -9,7 +11,7 @@ JOBS ?= auto
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 SURVEY := data/mock
 
-.PHONY: help demo picture test test-quick check lint faults damage fuzz soak wheel clean
+.PHONY: help demo picture test test-quick test-clients check lint faults damage fuzz soak wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +31,9 @@ test: lint  ## lint, types and all tests, with coverage (5 minutes)
 
 test-quick: .venv/ready  ## the tests that take no time (2 minutes)
 	$(PYTEST) -m "not slow and not faults"
+
+test-clients: .venv-clients/ready  ## Lightning, accelerate, ignite and torchdata over the loader (2 minutes)
+	OMP_NUM_THREADS=1 MPLBACKEND=agg $(CLIENTS)/python -m pytest tests/clients
 
 check: test  ## all that `make test` does, then every example in the documents
 	$(BIN)/python -m pytest --doctest-glob="*.md" tests/test_docs.py docs README.md CONTRIBUTING.md
@@ -55,10 +60,15 @@ soak: .venv/ready  ## random faults for SECONDS=600
 wheel: .venv/ready  ## build a wheel into dist/
 	$(BIN)/python -m build --wheel
 
-clean:  ## remove .venv and everything that was built
-	rm -rf .venv demo build dist *.egg-info
+clean:  ## remove .venv, .venv-clients and everything that was built
+	rm -rf .venv .venv-clients demo build dist *.egg-info
 
 .venv/ready: setup.cfg constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv-clients/ready: setup.cfg constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv-clients
+	$(CLIENTS)/pip install --quiet --constraint constraints.txt --editable '.[clients]'
 	touch $@

@@ -127,7 +127,8 @@ def bare_kernel(
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
 
     def transform_span(out: npt.NDArray[np.float32], span: RowSpan) -> None:
-        kernel(span.buffer, span.starts, out[span.positions])
+        positions = np.arange(span.positions.start, span.positions.stop)
+        kernel(span.buffer, span.starts, out, positions)
 
     def work(first: int) -> None:
         outputs = [np.empty((BATCH, flux.shape[1]), np.float32) for _ in range(n_outputs)]

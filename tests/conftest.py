@@ -14,7 +14,11 @@ from galahstream.store import Store
 
 # Worker processes then start in a tenth of a second instead of importing torch and numba first.
 multiprocessing.set_forkserver_preload(
-    ["galahstream.stream.workers.processes", "galahstream.stream.kernels.numba"]
+    [
+        "galahstream.stream.workers.processes",
+        "galahstream.stream.selection",
+        "galahstream.stream.kernels.numba",
+    ]
 )
 
 N_STARS, N_PIXELS = 60, 64

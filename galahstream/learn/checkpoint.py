@@ -91,6 +91,7 @@ class _Position:
     shuffle_block: int | None = checked(optional(integer))
     epoch: int = checked(integer)
     rows_served: int = checked(integer)
+    selection: str | None = checked(optional(text), default=None)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.device import batch_memory, pin_batch, to_device
+from galahstream.stream.items import SpectraItems
 from galahstream.stream.options import StreamOptions
 from galahstream.stream.sampling import WINDOW_BLOCKS
 from galahstream.stream.sharding import RankShard
@@ -39,7 +39,7 @@ class BatchStream:
 
     Parameters
     ----------
-    dataset : SpectraDataset
+    dataset : SpectraItems
     read_items : callable
         The method of the dataset that reads, as for :class:`BatchReader`.
     request_rows : int
@@ -56,7 +56,7 @@ class BatchStream:
 
     def __init__(
         self,
-        dataset: SpectraDataset,
+        dataset: SpectraItems,
         read_items: ReadItems,
         request_rows: int,
         options: StreamOptions,
@@ -110,7 +110,7 @@ class BatchStream:
         self._pool.close()
 
 
-def batches_per_request(dataset: SpectraDataset, batch_rows: int, options: StreamOptions) -> int:
+def batches_per_request(dataset: SpectraItems, batch_rows: int, options: StreamOptions) -> int:
     """Return the number of consecutive batches that a worker best reads at once.
 
     Batches of a user's transform are read one by one: the transform takes longer than

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from galahstream.errors import LabelError, OptionError
 from galahstream.store import SpectraStore, open_store
 from galahstream.store.readers import RowSpan
+from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, valid_indices
 from galahstream.stream.kernels import choose_kernel
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
@@ -24,18 +25,6 @@ Split: TypeAlias = Literal["train", "val", "test", "all"]
 
 Missing: TypeAlias = Literal["raise", "drop"]
 """Treatment of rows of which a selected label is missing."""
-
-Item: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
-Indices: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
-
-
-class BatchItems(list[Item]):
-    """The items of a batch, which are views of `tensors`."""
-
-    def __init__(self, tensors: tuple[torch.Tensor, ...]) -> None:
-        items: list[Any] = list(zip(*tensors, strict=True)) if len(tensors) > 1 else [*tensors[0]]
-        super().__init__(items)
-        self.tensors = tensors
 
 
 class SpectraDataset(Dataset[Item]):
@@ -167,6 +156,17 @@ class SpectraDataset(Dataset[Item]):
         score = self.target_transform
         return self.targets.astype(np.float32) if score is None else score(self.targets)
 
+    @property
+    def stored_row_bytes(self) -> int:
+        """Bytes of a complete spectrum as it is stored."""
+        flux = self.store.flux
+        return flux.shape[1] * flux.dtype.itemsize
+
+    @cached_property
+    def identity(self) -> ItemsIdentity:
+        """Store, split and chosen rows, for positions that are saved."""
+        return ItemsIdentity.of_rows(self.store, self.split, self.rows)
+
     def __getitem__(self, index: int | slice | Indices) -> Item:
         """Return float32 flux and labels, or flux alone without labels.
 
@@ -193,7 +193,7 @@ class SpectraDataset(Dataset[Item]):
         if isinstance(index, slice):
             tensors = self.read_valid_batch(self._prefetched(np.arange(len(self))[index]))
         else:
-            indices = self._valid_indices(index)
+            indices = valid_indices(index, len(self))
             if indices.ndim == 0:
                 return BatchItems(self.read_batch(indices[None]))[0]
             tensors = self.read_batch(indices)
@@ -220,7 +220,7 @@ class SpectraDataset(Dataset[Item]):
         TypeError, IndexError, DamagedRowError
             As for indexing.
         """
-        return self.read_valid_batch(self._prefetched(self._valid_indices(indices)), out)
+        return self.read_valid_batch(self._prefetched(valid_indices(indices, len(self))), out)
 
     def read_valid_batch(
         self, indices: npt.NDArray[np.int64], out: npt.NDArray[np.float32] | None = None
@@ -245,9 +245,45 @@ class SpectraDataset(Dataset[Item]):
             tensors.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
         return tuple(tensors)
 
+    def read_flux_into(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+        positions: npt.NDArray[np.int64],
+    ) -> None:
+        """Write the flux of items into some rows of a batch, for batches of several datasets.
+
+        Parameters
+        ----------
+        indices : ndarray of int64, length n
+            Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
+        out : ndarray, shape (m, L), float32
+            The flux of the batch.
+        positions : ndarray of int64, length n
+            Row of `out` of each item.
+        """
+        rows = self.rows[indices]
+        if self._is_fused:
+            self._decode(rows, out, positions)
+        else:
+            out[positions] = self._read(rows, np.empty((len(rows), self.n_pixels), np.float32))
+
     def prefetch(self, indices: npt.NDArray[np.int64]) -> None:
         """Request the flux of items, from 0 to ``len(dataset) - 1``, from the disk."""
         self.store.prefetch(self.rows[indices])
+
+    def release_pages(self) -> None:
+        """Return the memory of mapped flux to the system; does nothing if none is mapped."""
+        self.store.release_pages()
+
+    def in_stored_order(self) -> "SpectraDataset":
+        """Return the dataset itself, whose items are in the order in which they are stored."""
+        return self
+
+    @property
+    def _is_fused(self) -> bool:
+        """Whether the kernel does all that the transform does."""
+        return isinstance(self._transform, LogFlux | None)
 
     def _prefetched(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         self.prefetch(indices)
@@ -256,16 +292,22 @@ class SpectraDataset(Dataset[Item]):
     def _read(
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
+        self._decode(rows, out, np.arange(len(rows)))
+        return out if self._is_fused else self._transformed(out, rows)
+
+    def _decode(
+        self,
+        rows: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+        positions: npt.NDArray[np.int64],
+    ) -> None:
         kernel, first_pixel = self._kernel, self._pixels.start
 
         def transform_span(span: RowSpan) -> None:
             starts = span.starts + first_pixel if first_pixel else span.starts
-            kernel(span.buffer, starts, out[span.positions])
+            kernel(span.buffer, starts, out, positions[span.positions])
 
         self.store.flux.read(rows, transform_span)
-        if self._transform is None or isinstance(self._transform, LogFlux):
-            return out
-        return self._transformed(out, rows)
 
     def _transformed(
         self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
@@ -286,23 +328,6 @@ class SpectraDataset(Dataset[Item]):
             )
             raise OptionError(msg)
         return result
-
-    def _valid_indices(self, index: object) -> npt.NDArray[np.int64]:
-        """Return indices as int64, those from the end still negative.
-
-        The shape is () for one integer, else (n,).
-        """
-        indices = np.asarray(index)
-        if indices.size == 0 and indices.ndim == 1:
-            return indices.astype(np.int64)
-        if indices.dtype.kind not in "iu" or indices.ndim > 1:
-            msg = f"items are selected by integers or slices, not by {index!r:.60}"
-            raise TypeError(msg)
-        outside = (indices < -len(self)) | (indices >= len(self))
-        if outside.any():
-            msg = f"item {indices[outside][0]} of a dataset of {len(self)} items"
-            raise IndexError(msg)
-        return indices.astype(np.int64, copy=False)
 
     def _select_rows(self) -> npt.NDArray[np.int64]:
         rows = np.arange(len(self.store))[self.store.rows_of(self.split)]

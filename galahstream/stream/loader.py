@@ -11,9 +11,10 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
 from galahstream.stream.batches import BatchStream, batches_per_request
-from galahstream.stream.dataset import BatchItems, Item, SpectraDataset
+from galahstream.stream.items import BatchItems, Item
 from galahstream.stream.options import DataLoaderKeywords, StreamOptions, WorkerType
 from galahstream.stream.sampling import EpochIteration, EpochSampler
+from galahstream.stream.selection import Selectable, select_items
 from galahstream.stream.sharding import RankShard, check_rank, count_batches, shard_epoch
 from galahstream.stream.workers.base import BatchRequest, BatchTensors
 from galahstream.validation import check_count
@@ -22,11 +23,14 @@ _State: TypeAlias = dict[str, str | int | bool | None]
 
 
 class SpectraLoader(DataLoader[Item]):
-    """Batches of a :class:`SpectraDataset`, in an order that seed and epoch alone decide.
+    """Batches of spectra, in an order that seed and epoch alone decide.
 
     Parameters
     ----------
-    dataset : SpectraDataset
+    dataset : SpectraDataset, Subset or ConcatDataset
+        A :class:`~galahstream.SpectraDataset`, or torch's ``Subset``, ``random_split`` and
+        ``ConcatDataset`` of such datasets, nested in any way. Indices are copied. Datasets of
+        one ``ConcatDataset`` need the same pixels, labels and transforms.
     batch_size : int
         Stars per batch, B; at least 1.
     shuffle : bool
@@ -40,7 +44,9 @@ class SpectraLoader(DataLoader[Item]):
     shuffle_block : int, optional
         Shuffle blocks of this many consecutive stored rows, and mix the rows within
         windows of 32 blocks: for a store larger than memory on a disk that reads long runs
-        faster. :func:`galahstream.stream.sampling.shuffle_quality` measures the mixing.
+        faster. The rows of a ``Subset`` are brought into stored order first, so that the blocks
+        are long runs for it too. :func:`galahstream.stream.sampling.shuffle_quality` measures
+        the mixing.
     drop_last : bool
         Skip a last batch of fewer than B stars.
     device : str or torch.device, optional
@@ -71,9 +77,11 @@ class SpectraLoader(DataLoader[Item]):
     Raises
     ------
     OptionError
-        For a batch size below 1, a negative number of workers, an unknown kind of worker, a
-        block larger than the split, a rank outside `world_size`, or a keyword that could
-        have no effect.
+        For another dataset, a batch size below 1, a negative number of workers, an unknown kind
+        of worker, a block larger than the dataset, a rank outside `world_size`, or a keyword that
+        could have no effect.
+    IndexError, TypeError
+        If an index of a `Subset` is outside its dataset, or not an integer.
     DeviceError
         For a device that this machine does not have.
     StorageFullError
@@ -91,11 +99,11 @@ class SpectraLoader(DataLoader[Item]):
     ``if __name__ == "__main__":``.
     """
 
-    dataset: SpectraDataset
+    dataset: Any  # as it was given
 
     def __init__(
         self,
-        dataset: SpectraDataset,
+        dataset: Selectable,
         batch_size: int | None = 32,
         shuffle: bool = False,
         seed: int = 42,
@@ -112,13 +120,15 @@ class SpectraLoader(DataLoader[Item]):
         **keywords: Unpack[DataLoaderKeywords],
     ) -> None:
         options = StreamOptions.checked(num_workers, worker_type, device, memory_budget, keywords)
+        items = select_items(dataset)
         if sampler is None and batch_sampler is None:
-            sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed, block=shuffle_block)
+            sampler = EpochSampler(len(items), shuffle=shuffle, seed=seed, block=shuffle_block)
         else:
             _check_one_order(shuffle, drop_last, sampler, batch_sampler)
         if batch_sampler is None:
             batch_size = check_count("batch_size", batch_size, minimum=1)
-        self.order = _order_of(sampler, len(dataset), seed)
+        self.order = _order_of(sampler, len(items), seed)
+        self._items = items if self.order.block is None else items.in_stored_order()
         self._options = options
         self._stream: BatchStream | None = None
         super().__init__(
@@ -188,7 +198,8 @@ class SpectraLoader(DataLoader[Item]):
         Returns
         -------
         dict
-            Keys store, split, rows, seed, shuffle, shuffle_block, epoch and rows_served.
+            Keys store, split, rows, selection, seed, shuffle, shuffle_block, epoch and
+            rows_served. The selection is a digest of the chosen rows, None for a complete split.
             After the last batch of an epoch the position is the beginning of the next.
         """
         epoch, rows_served = self.order.position
@@ -202,7 +213,7 @@ class SpectraLoader(DataLoader[Item]):
         Raises
         ------
         OrderError
-            If store, split, rows, seed, shuffle or block are not those of the state.
+            If store, split, chosen rows, seed, shuffle or block are not those of the state.
         """
         for name, value in self._identity().items():
             if state.get(name) != value:
@@ -239,14 +250,14 @@ class SpectraLoader(DataLoader[Item]):
         # Frameworks may set worker_init_fn after construction.
         options = replace(self._options, worker_init_fn=self.worker_init_fn)
         rows = self.batch_size or getattr(self.batch_sampler, "batch_size", None) or 1
-        rows = min(rows, max(len(self.dataset), 1))
+        rows = min(rows, max(len(self._items), 1))
         if not self._has_own_order:
-            return BatchStream(self.dataset, self.dataset.read_batch, rows, options)
-        n_batches = batches_per_request(self.dataset, rows, options)
+            return BatchStream(self._items, self._items.read_batch, rows, options)
+        n_batches = batches_per_request(self._items, rows, options)
         # A rank's last batch can have one row more than the others.
         request_rows = rows * n_batches + (self.world_size > 1)
-        read = self.dataset.read_valid_batch
-        return BatchStream(self.dataset, read, request_rows, options, n_batches)
+        read = self._items.read_valid_batch
+        return BatchStream(self._items, read, request_rows, options, n_batches)
 
     def _shard(self, order: np.ndarray[Any, np.dtype[np.int64]], rows_served: int) -> RankShard:
         return shard_epoch(
@@ -284,10 +295,12 @@ class SpectraLoader(DataLoader[Item]):
         return self.collate_fn(BatchItems(tensors))
 
     def _identity(self) -> _State:
+        identity = self._items.identity
         return {
-            "store": self.dataset.store.fingerprint,
-            "split": self.dataset.split,
+            "store": identity.store,
+            "split": identity.split,
             "rows": self.order.n_rows,
+            "selection": identity.selection,
             "seed": self.order.seed,
             "shuffle": self.order.shuffle,
             "shuffle_block": self.order.block,

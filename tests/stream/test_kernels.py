@@ -55,7 +55,8 @@ def run(
     width = stored.size // n_rows
     out = np.full((n_rows, width), 7, dtype=np.float32)
     kernel = choose_kernel(encoding, transform, backend)
-    kernel(stored, np.arange(n_rows, dtype=np.int64) * width, out)
+    rows = np.arange(n_rows, dtype=np.int64)
+    kernel(stored, rows * width, out, rows)
     return out.reshape(-1)
 
 
@@ -152,12 +153,35 @@ def test_any_encoding_can_be_read(backend: KernelBackend) -> None:
 
 
 @with_both
-def test_rows_are_gathered_from_where_they_start(backend: KernelBackend) -> None:
+def test_rows_are_gathered_from_where_they_start_into_the_rows_asked_for(
+    backend: KernelBackend,
+) -> None:
     buffer = np.linspace(0.3, 2, 1000, dtype=np.float32)
-    starts, out = np.array([900, 0, 37, 900]), np.empty((4, 100), dtype=np.float32)
-    choose_kernel(Float32(), LogFlux(), backend)(buffer, starts, out)
-    for row, start in zip(out, starts, strict=True):
+    starts, rows = np.array([900, 0, 37, 900]), np.array([3, 0, 5, 4])
+    out = np.full((6, 100), 7, dtype=np.float32)
+    choose_kernel(Float32(), LogFlux(), backend)(buffer, starts, out, rows)
+    for row, start in zip(out[rows], starts, strict=True):
         check_near(row, np.log(buffer[start : start + 100].astype(np.float64)))
+
+
+@with_both
+@pytest.mark.parametrize("transform", [None, LogFlux(), LogFlux(floor=1e-30)], ids=str)
+@pytest.mark.parametrize(
+    "encoding",
+    [Float32(), Quantized16.over(*DEFAULT_RANGE), HalfPrecision()],
+    ids=["float32", "uint16", "float16"],
+)
+def test_only_the_rows_asked_for_are_written(
+    backend: KernelBackend, encoding: Encoding, transform: FluxTransform
+) -> None:
+    stored = encoding.encode(np.linspace(0.3, 2, 300, dtype=np.float32))
+    starts, rows = np.array([200, 0, 100]), np.array([3, 0, 4])
+    in_order, out = (np.full((n, 100), 7, dtype=np.float32) for n in (3, 6))
+    kernel = choose_kernel(encoding, transform, backend)
+    kernel(stored, starts, in_order, np.arange(3))
+    kernel(stored, starts, out, rows)
+    assert np.array_equal(out[rows], in_order)
+    assert (out[[1, 2, 5]] == 7).all()
 
 
 @with_both
@@ -202,7 +226,8 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(tmp_pat
         "from galahstream.stream.transforms import LogFlux\n"
         "out = np.empty((1, 8), np.float32)\n"
         "kernel = choose_kernel(Float32(), LogFlux())\n"
-        "kernel(np.ones(8, np.float32), np.zeros(1, np.int64), out)\n"
+        "row = np.zeros(1, np.int64)\n"
+        "kernel(np.ones(8, np.float32), row, out, row)\n"
         "print(best_backend().name, out.sum())\n"
     )
     done = subprocess.run(

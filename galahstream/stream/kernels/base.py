@@ -11,19 +11,23 @@ from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
 from galahstream.stream.transforms import LogFlux
 
 Kernel: TypeAlias = Callable[
-    [npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.float32]], None
+    [npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]],
+    None,
 ]
-"""``kernel(buffer, starts, out)`` fills each row of `out`, shape (n, width), float32, from
-``buffer[start : start + width]``, which holds stored values."""
+"""``kernel(buffer, starts, out, rows)`` fills row ``rows[i]`` of `out`, shape (m, width), float32,
+from ``buffer[starts[i] : starts[i] + width]``, which holds stored values."""
 
 
 def copy_rows(
-    buffer: npt.NDArray[Any], starts: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+    buffer: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
 ) -> None:
     """Copy float32 flux as it is."""
     width = out.shape[1]
-    for row, start in zip(out, starts.tolist(), strict=True):
-        row[:] = buffer[start : start + width]
+    for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
+        out[row] = buffer[start : start + width]
 
 
 def decode_rows(
@@ -32,13 +36,14 @@ def decode_rows(
     buffer: npt.NDArray[Any],
     starts: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
 ) -> None:
     """Decode values of any encoding, and take the logarithm if there is a `log`."""
     width = out.shape[1]
-    for row, start in zip(out, starts.tolist(), strict=True):
-        row[:] = encoding.decode(buffer[start : start + width])
+    for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
+        out[row] = encoding.decode(buffer[start : start + width])
         if log is not None:
-            log.apply_in_place(row)
+            log.apply_in_place(out[row])
 
 
 @lru_cache(maxsize=8)

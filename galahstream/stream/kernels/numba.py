@@ -58,11 +58,11 @@ def _log(x: Any) -> Any:
     return np.float32(exponent) * _LN_2 + (m + m * m * p)
 
 
-def _log_rows(limits: Any, buffer: Any, starts: Any, out: Any) -> None:
+def _log_rows(limits: Any, buffer: Any, starts: Any, out: Any, rows: Any) -> None:
     floor, fill = limits
-    for row in range(len(starts)):
-        target = out[row]
-        source = buffer[starts[row] : starts[row] + target.size]
+    for index in range(len(starts)):
+        target = out[rows[index]]
+        source = buffer[starts[index] : starts[index] + target.size]
         for pixel in range(target.size):
             x = source[pixel]
             bits = np.float32(x).view(np.int32)
@@ -71,12 +71,14 @@ def _log_rows(limits: Any, buffer: Any, starts: Any, out: Any) -> None:
             target[pixel] = _log(x if x > floor else floor)
 
 
-def _log_quantized_rows(steps: Any, limits: Any, buffer: Any, starts: Any, out: Any) -> None:
+def _log_quantized_rows(
+    steps: Any, limits: Any, buffer: Any, starts: Any, out: Any, rows: Any
+) -> None:
     bscale, bzero = steps
     floor, fill = limits
-    for row in range(len(starts)):
-        target = out[row]
-        source = buffer[starts[row] : starts[row] + target.size]
+    for index in range(len(starts)):
+        target = out[rows[index]]
+        source = buffer[starts[index] : starts[index] + target.size]
         for pixel in range(target.size):
             stored = np.int32(source[pixel])
             x = bzero + bscale * np.float32(stored)
@@ -84,10 +86,10 @@ def _log_quantized_rows(steps: Any, limits: Any, buffer: Any, starts: Any, out: 
             target[pixel] = _log(x if x > floor else floor)
 
 
-def _look_up_rows(table: Any, buffer: Any, starts: Any, out: Any) -> None:
-    for row in range(len(starts)):
-        target = out[row]
-        source = buffer[starts[row] : starts[row] + target.size]
+def _look_up_rows(table: Any, buffer: Any, starts: Any, out: Any, rows: Any) -> None:
+    for index in range(len(starts)):
+        target = out[rows[index]]
+        source = buffer[starts[index] : starts[index] + target.size]
         for pixel in range(target.size):
             target[pixel] = table[source[pixel]]
 

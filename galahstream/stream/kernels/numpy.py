@@ -26,8 +26,9 @@ def _look_up_rows(
     buffer: npt.NDArray[Any],
     starts: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
 ) -> None:
     width = out.shape[1]
-    for row, start in zip(out, starts.tolist(), strict=True):
+    for row, start in zip(rows.tolist(), starts.tolist(), strict=True):
         # mode="clip" spares np.take a second copy of the output; no value is outside.
-        np.take(table, buffer[start : start + width], out=row, mode="clip")
+        np.take(table, buffer[start : start + width], out=out[row], mode="clip")

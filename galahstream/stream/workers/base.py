@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from galahstream.errors import WorkerError
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.items import SpectraItems
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 FluxBuffer: TypeAlias = npt.NDArray[np.float32]
@@ -82,7 +82,7 @@ class BatchReader:
 
     Parameters
     ----------
-    dataset : SpectraDataset
+    dataset : SpectraItems
     read_items : callable
         The method of the dataset that reads: ``read_valid_batch`` for requests that prefetch
         and hold valid indices, otherwise ``read_batch``, which checks and prefetches itself.
@@ -91,7 +91,7 @@ class BatchReader:
     """
 
     def __init__(
-        self, dataset: SpectraDataset, read_items: ReadItems, memory_budget: int | None = None
+        self, dataset: SpectraItems, read_items: ReadItems, memory_budget: int | None = None
     ) -> None:
         self.dataset = dataset
         self._read_items = read_items
@@ -108,10 +108,9 @@ class BatchReader:
         return tensors
 
     def _release_pages(self, n_rows: int, budget: int) -> None:
-        flux = self.dataset.store.flux
-        self._touched_bytes += n_rows * (flux.shape[1] * flux.dtype.itemsize + _FAULT_AROUND_BYTES)
+        self._touched_bytes += n_rows * (self.dataset.stored_row_bytes + _FAULT_AROUND_BYTES)
         if self._touched_bytes > budget:
-            self.dataset.store.release_pages()
+            self.dataset.release_pages()
             self._touched_bytes = 0
 
 

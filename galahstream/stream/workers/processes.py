@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from galahstream.errors import OptionError, StorageFullError, WorkerError
-from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.items import SpectraItems
 from galahstream.stream.options import StreamOptions, WorkerInit
 from galahstream.stream.workers.base import (
     BatchReader,
@@ -243,7 +243,7 @@ def _release(flux: FluxBuffer, future: "Future[Any]") -> None:
 
 
 def _check_processes_can_start(
-    dataset: SpectraDataset, options: StreamOptions, context: BaseContext
+    dataset: SpectraItems, options: StreamOptions, context: BaseContext
 ) -> None:
     if multiprocessing.current_process().daemon:
         msg = (
