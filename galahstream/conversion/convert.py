@@ -36,7 +36,7 @@ from galahstream.conversion.staging import (
 from galahstream.errors import BadSpectraError, LabelError, OptionError
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.npy import NpyPairSource
-from galahstream.sources.open import PathLike, open_source
+from galahstream.sources.open import Arrays, PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS
 from galahstream.store.layout import Compression, Dtype, FormatName
@@ -45,7 +45,7 @@ from galahstream.store.writer import StoreWriter, array_digests, checked_manifes
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
 
-AnySource: TypeAlias = PathLike | tuple[PathLike, PathLike] | Source
+AnySource: TypeAlias = PathLike | tuple[PathLike, PathLike] | Arrays | Source
 
 
 def convert(
@@ -74,8 +74,11 @@ def convert(
 
     Parameters
     ----------
-    source : path-like, pair of path-like, or Source
-        What :func:`galahstream.sources.open.open_source` takes.
+    source : path-like, pair of path-like, array, (flux, labels), or Source
+        What :func:`galahstream.sources.open.open_source` takes. `labels` beside an
+        array of flux is an array (N, K) or a mapping of names to (N,) values. Arrays
+        are identified by their values: an interrupted conversion is resumed from
+        equal ones, and :func:`~galahstream.conversion.repair.repair` takes them too.
     dest : path-like
         The store to create: a folder for ``"npy"``, a file for ``"hdf5"``, outside of
         the source.

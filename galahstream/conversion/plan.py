@@ -66,6 +66,7 @@ class ConversionPlan:
         return (
             Setting("source", name),
             Setting("the source files", text_digest(files), is_digest=True),
+            Setting("the spectra", source.fingerprint, is_digest=True),
             Setting("labels", tuple(columns)),
             Setting("the label values", array_digest(self.labels[order]), is_digest=True),
             Setting("the star ids", array_digest(self.ids[order]), is_digest=True),
