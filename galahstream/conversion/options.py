@@ -56,8 +56,8 @@ class ConvertOptions:
     labels: LabelChoice = None
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
     groups: str | None = None
-    split: Sequence[float] = (0.70, 0.15, 0.15)
-    seed: int = 42
+    split: Sequence[float] | None = None
+    seed: int | None = None
     on_bad: OnBad = "raise"
     in_place: bool = False
     jobs: int | None = None
@@ -74,13 +74,15 @@ class ConvertOptions:
         if self.compression is not None:
             check_choice("compression", self.compression, get_args(Compression))
         self._set("chunk_rows", check_count("chunk_rows", self.chunk_rows, minimum=1))
-        self._set("seed", check_seed(self.seed))
+        if self.seed is not None:
+            self._set("seed", check_seed(self.seed))
         self._set("block_bytes", check_count("block_bytes", self.block_bytes, minimum=1))
         if self.jobs is not None:
             self._set("jobs", check_count("jobs", self.jobs, minimum=1))
         for name in ("in_place", "resume", "take_over", "overwrite", "progress"):
             self._set(name, bool(getattr(self, name)))
-        self._set("split", check_fractions(self.split))
+        if self.split is not None:
+            self._set("split", check_fractions(self.split))
         if self.flux_range is not None:
             self._set("flux_range", _plain_range(self.flux_range))
         if isinstance(self.wavelength, str | os.PathLike):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from galahstream.conversion.journal import Setting
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.store_source import RecordedSplit, StoreSource
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.base import Source
 from galahstream.sources.npy import NpyFile
@@ -22,9 +23,11 @@ from galahstream.store.manifest import (
     Quantization,
 )
 from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
-from galahstream.survey.splits import split_rows
+from galahstream.survey.splits import check_fractions, split_rows
 from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 from galahstream.system.digest import array_digest, text_digest
+
+_DEFAULT_SPLIT, _DEFAULT_SEED = (0.70, 0.15, 0.15), 42
 
 
 @dataclass(frozen=True)
@@ -98,28 +101,22 @@ def plan_conversion(
         raise BadSpectraError(msg)
     grid, grid_kind = _wavelength(source, options)
     labels, ids = source.read_labels()[kept], source.ids[kept]
-    split = split_rows(
-        len(kept),
-        options.split,
-        options.seed,
-        _group_values(source, kept, options.groups),
-        allow_empty=not source.label_names,
-    )
+    drawn = _split(source, options, kept)
+    split = drawn.of_star
     order = np.arange(len(kept)) if options.in_place else np.argsort(split, kind="stable")
     stored_row = np.full(len(source), -1, dtype=np.int64)
     stored_row[kept[order]] = np.arange(len(kept))
     n_train, n_val, n_test = (int(count) for count in np.bincount(split, minlength=3))
-    train_fraction, val_fraction, test_fraction = options.split
     manifest = Manifest(
         n_stars=len(kept),
         n_pixels=source.n_pixels,
         dtype=options.dtype,
         wavelength=grid_kind,
         labels=_label_columns(source, labels, split == 0),
-        split=(train_fraction, val_fraction, test_fraction),
+        split=drawn.fractions,
         split_sizes=(n_train, n_val, n_test),
-        split_seed=options.seed,
-        groups=options.groups,
+        split_seed=drawn.seed,
+        groups=drawn.groups,
         pixel_counts=PixelCounts(),
         skipped=_skipped(source, is_empty),
         digests={},
@@ -132,6 +129,23 @@ def plan_conversion(
     return ConversionPlan(
         manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row
     )
+
+
+def _split(source: Source, options: ConvertOptions, kept: npt.NDArray[np.int64]) -> RecordedSplit:
+    is_chosen = (options.split, options.seed, options.groups) != (None, None, None)
+    if isinstance(source, StoreSource) and not is_chosen:
+        recorded = source.recorded_split
+        return replace(recorded, of_star=recorded.of_star[kept])
+    fractions = check_fractions(_DEFAULT_SPLIT if options.split is None else options.split)
+    seed = _DEFAULT_SEED if options.seed is None else options.seed
+    of_star = split_rows(
+        len(kept),
+        fractions,
+        seed,
+        _group_values(source, kept, options.groups),
+        allow_empty=not source.label_names,
+    )
+    return RecordedSplit(of_star, fractions, seed, options.groups)
 
 
 def _quantization(encoding: Encoding) -> Quantization | None:

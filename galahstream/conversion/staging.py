@@ -8,6 +8,7 @@ from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.sources.base import Source
+from galahstream.store import Store
 from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish, relation_to
 from galahstream.system.lock import locked
@@ -124,6 +125,9 @@ def named_paths(source: object) -> Iterator[Path]:
 
     There are none for arrays in memory.
     """
+    if isinstance(source, Store):
+        yield resolved(source.path)
+        return
     if isinstance(source, Source):
         yield from map(resolved, source.files)
         return
