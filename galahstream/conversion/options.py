@@ -73,12 +73,14 @@ class ConvertOptions:
         check_choice("on_bad", self.on_bad, get_args(OnBad))
         if self.compression is not None:
             check_choice("compression", self.compression, get_args(Compression))
-        self._set("chunk_rows", check_count("chunk_rows", self.chunk_rows, minimum=1))
+        self._set(
+            "chunk_rows", check_count("chunk_rows", self.chunk_rows, flag="--chunk-rows", minimum=1)
+        )
         if self.seed is not None:
             self._set("seed", check_seed(self.seed))
         self._set("block_bytes", check_count("block_bytes", self.block_bytes, minimum=1))
         if self.jobs is not None:
-            self._set("jobs", check_count("jobs", self.jobs, minimum=1))
+            self._set("jobs", check_count("jobs", self.jobs, flag="--jobs", minimum=1))
         for name in ("in_place", "resume", "take_over", "overwrite", "progress"):
             self._set(name, bool(getattr(self, name)))
         if self.split is not None:
