@@ -22,6 +22,8 @@ from galahstream.validation import check_choice, check_count, shown
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""
 
+_DEFAULT_SPLIT, _DEFAULT_SEED = (0.70, 0.15, 0.15), 42
+
 # The options that decide about the bytes of a store.
 _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
@@ -103,9 +105,25 @@ class ConvertOptions:
         return Quantized16.over(*(self.flux_range or DEFAULT_RANGE))
 
     @property
+    def keeps_split(self) -> bool:
+        """Whether a source that has a split, which is a store, keeps it."""
+        return self.split is None and self.seed is None and self.groups is None
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """The fractions of a split that is drawn."""
+        return check_fractions(_DEFAULT_SPLIT if self.split is None else self.split)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of a split that is drawn."""
+        return _DEFAULT_SEED if self.seed is None else self.seed
+
+    @property
     def settings(self) -> tuple[Setting, ...]:
         """The options that decide about the bytes of the store, by names for messages."""
-        options = (Setting(name, getattr(self, name)) for name in _SETTINGS)
+        drawn: dict[str, Any] = {"split": self.fractions, "seed": self.split_seed}
+        options = (Setting(name, drawn.get(name, getattr(self, name))) for name in _SETTINGS)
         return (*options, Setting("the version of galahstream", __version__))
 
     def _set(self, name: str, value: object) -> None:

@@ -23,11 +23,9 @@ from galahstream.store.manifest import (
     Quantization,
 )
 from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
-from galahstream.survey.splits import check_fractions, split_rows
+from galahstream.survey.splits import split_rows
 from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 from galahstream.system.digest import array_digest, text_digest
-
-_DEFAULT_SPLIT, _DEFAULT_SEED = (0.70, 0.15, 0.15), 42
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,9 @@ class ConversionPlan:
         states = [(str(file.absolute()), file.stat()) for file in source.files]
         files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
         name = str(Path(source.name).absolute()) if states else source.name
+        kept = [Setting("the splits of the stars", array_digest(self.split[order]), is_digest=True)]
         return (
+            *(kept if isinstance(source, StoreSource) else ()),
             Setting("source", name),
             Setting("the source files", text_digest(files), is_digest=True),
             Setting("the spectra", source.fingerprint, is_digest=True),
@@ -132,20 +132,17 @@ def plan_conversion(
 
 
 def _split(source: Source, options: ConvertOptions, kept: npt.NDArray[np.int64]) -> RecordedSplit:
-    is_chosen = (options.split, options.seed, options.groups) != (None, None, None)
-    if isinstance(source, StoreSource) and not is_chosen:
+    if isinstance(source, StoreSource) and options.keeps_split:
         recorded = source.recorded_split
         return replace(recorded, of_star=recorded.of_star[kept])
-    fractions = check_fractions(_DEFAULT_SPLIT if options.split is None else options.split)
-    seed = _DEFAULT_SEED if options.seed is None else options.seed
     of_star = split_rows(
         len(kept),
-        fractions,
-        seed,
+        options.fractions,
+        options.split_seed,
         _group_values(source, kept, options.groups),
         allow_empty=not source.label_names,
     )
-    return RecordedSplit(of_star, fractions, seed, options.groups)
+    return RecordedSplit(of_star, options.fractions, options.split_seed, options.groups)
 
 
 def _quantization(encoding: Encoding) -> Quantization | None:

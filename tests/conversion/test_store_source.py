@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import galahstream as gs
+from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.plan import plan_conversion
 from galahstream.conversion.repair import repair
 from galahstream.conversion.store_source import StoreSource
 from galahstream.errors import DamagedRowError, LabelError, OptionError
@@ -58,6 +60,17 @@ def test_a_new_split_is_that_of_the_source(pair: Pair, tmp_path: Path) -> None:
     direct = gs.convert(pair.folder, tmp_path / "direct")
     assert_same(again, direct)
     assert np.array_equal(again.source_row, direct.source_row)
+
+
+def test_options_tell_a_kept_split_from_a_drawn_one(original: Store) -> None:
+    def settings(**options: object) -> dict[str, object]:
+        chosen = ConvertOptions(**options)  # type: ignore[arg-type]
+        source = StoreSource(original.path)
+        plan = plan_conversion(source, chosen, np.zeros(len(source), dtype=bool))
+        return {one.name: one.value for one in (*chosen.settings, *plan.settings(source))}
+
+    kept, drawn = settings(), settings(seed=42)
+    assert {name for name in kept if kept[name] != drawn[name]} == {"the splits of the stars"}
 
 
 def test_groups_and_nominal_wavelengths_are_kept(tmp_path: Path) -> None:
