@@ -68,8 +68,10 @@ class FieldError(ValueError):
         return f"field {self.field!r}: {self.reason}"
 
 
-def check_count(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
-    """Return an integer option as ``int``.
+def check_count(
+    name: str, value: object, *, minimum: int, maximum: int | None = None, flag: str = ""
+) -> int:
+    """Return an integer option as ``int``; `flag` is its spelling on the command line.
 
     Raises
     ------
@@ -83,7 +85,8 @@ def check_count(name: str, value: object, *, minimum: int, maximum: int | None =
     is_count = not isinstance(value, bool) and count is not None and count >= minimum
     if count is None or not is_count or (maximum is not None and count > maximum):
         limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        msg = f"{name} {shown(value)} cannot be used; expected an integer {limits}"
+        spelled = f" ({name}=, {flag})" if flag else ""
+        msg = f"{name} {shown(value)} cannot be used; expected an integer {limits}{spelled}"
         raise OptionError(msg)
     return count
 

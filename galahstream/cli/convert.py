@@ -28,14 +28,14 @@ def add_parser(commands: Commands) -> None:
         "convert",
         run,
         "write the spectra of a source into a store",
-        "raw store.h5 --format hdf5",
+        "raw store.h5",
     )
     parser.add_argument(
         "source",
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="folder with spectra.npy, the two .npy files, HDF5 file, or folder of FITS files",
+        help="folder with spectra.npy, the two .npy files, HDF5 file, FITS folder, or store",
     )
     parser.add_argument(
         "dest", type=Path, metavar="DEST", help="store to create: a folder, or a file for hdf5"
@@ -47,7 +47,9 @@ def add_parser(commands: Commands) -> None:
 
 def _add_format_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--format", choices=FORMATS, default="npy", help="layout on disk (default: npy)"
+        "--format",
+        choices=FORMATS,
+        help="layout on disk (default: hdf5 if DEST ends in .h5 or .hdf5, else npy)",
     )
     group.add_argument(
         "--dtype",
@@ -100,11 +102,10 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--split",
         type=fractions,
-        default=(0.70, 0.15, 0.15),
         metavar="TRAIN,VAL,TEST",
-        help="fractions of the stars (default: 0.7,0.15,0.15)",
+        help="fractions of the stars (default: 0.7,0.15,0.15, or the split of a store)",
     )
-    group.add_argument("--seed", type=int, default=42, help="seed of the split (default: 42)")
+    group.add_argument("--seed", type=int, help="seed of the split (default: 42)")
     group.add_argument(
         "--on-bad",
         choices=ON_BAD,

@@ -28,6 +28,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="resume the interrupted run in the --out folder"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the run in the --out folder"
+    )
     _add_data_options(parser.add_argument_group("data"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
 
@@ -91,6 +94,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,
         resume=options.resume,
+        overwrite=options.overwrite,
         report=write_message,
     )
     lines = [

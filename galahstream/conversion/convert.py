@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,26 +32,27 @@ from galahstream.conversion.staging import (
     resolved,
     staging,
 )
+from galahstream.conversion.store_source import AnySource, open_input
 from galahstream.errors import BadSpectraError, LabelError, OptionError
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.npy import NpyPairSource
-from galahstream.sources.open import PathLike, open_source
+from galahstream.sources.open import PathLike
 from galahstream.store import Store, open_store
-from galahstream.store.formats import FORMATS
+from galahstream.store.formats import FORMATS, format_named
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.manifest import Manifest
 from galahstream.store.writer import StoreWriter, array_digests, checked_manifest_size
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
 
-AnySource: TypeAlias = PathLike | tuple[PathLike, PathLike] | Source
+__all__ = ["AnySource", "convert", "convert_with"]
 
 
 def convert(
     source: AnySource,
     dest: PathLike,
     *,
-    format: FormatName = "npy",
+    format: FormatName | None = None,
     dtype: Dtype = "float32",
     flux_range: tuple[float, float] | None = None,
     compression: Compression | None = None,
@@ -61,8 +61,8 @@ def convert(
     wavelength: PathLike | npt.ArrayLike | None = None,
     missing_values: Sequence[float] = (),
     groups: str | None = None,
-    split: Sequence[float] = (0.70, 0.15, 0.15),
-    seed: int = 42,
+    split: Sequence[float] | None = None,
+    seed: int | None = None,
     on_bad: OnBad = "raise",
     in_place: bool = False,
     jobs: int | None = None,
@@ -75,12 +75,21 @@ def convert(
 
     Parameters
     ----------
-    source : path-like, pair of path-like, or Source
-        What :func:`galahstream.sources.open.open_source` takes.
+    source : path-like, pair of path-like, array, (flux, labels), Source, or Store
+        What :func:`galahstream.sources.open.open_source` takes, or a store, to change its
+        format, dtype, split or labels. The spectra of a store are verified, and read in
+        the order of the source that it was made from: ``source_row`` is that source's
+        row, counted without stars that were skipped. 16-bit flux gives the same values
+        again if `dtype` and `flux_range` are the same. Labels beside an array of flux are
+        an array (N, K) or a mapping of names to (N,) values. Arrays are identified by
+        their values: an interrupted conversion is resumed from equal ones, and
+        :func:`~galahstream.conversion.repair.repair` takes them too.
     dest : path-like
         The store to create: a folder for ``"npy"``, a file for ``"hdf5"``, outside of
         the source.
-    format : {"npy", "hdf5"}
+    format : {"npy", "hdf5"}, optional
+        Default: ``"hdf5"`` if `dest` ends in ``.h5`` or ``.hdf5``, else ``"npy"``. A given
+        format counts, whatever the name.
     dtype : {"float32", "uint16"}
         How flux is stored: exactly, or in 16 bits: half the bytes, in equal steps
         over `flux_range`, of 5e-5 by default; ``store.info()["quantization"]`` tells
@@ -104,10 +113,12 @@ def convert(
         names those that look as if they were to be given here.
     groups : str, optional
         A label column, or ``"ids"``: rows with equal values stay in one split.
-    split : three floats
-        Fractions of training, validation and test.
-    seed : int
-        Seed of the split.
+    split : three floats, optional
+        Fractions of training, validation and test; default (0.70, 0.15, 0.15).
+        Exactly 0 gives an empty split: (0, 0, 1) is a store to test with. A store as
+        source keeps its split, if none of `split`, `seed` and `groups` is given.
+    seed : int, optional
+        Seed of the split; default 42.
     on_bad : {"raise", "skip"}
         What to do with spectra without any usable pixel (all zero or not
         finite) and with stars whose files are damaged, do not fit or are not named as
@@ -143,7 +154,7 @@ def convert(
         If another process converts into `dest`.
     """
     options = ConvertOptions(
-        format=format,
+        format=format_named(dest) if format is None else format,
         dtype=dtype,
         flux_range=flux_range,
         compression=compression,
@@ -170,7 +181,7 @@ def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> 
     destination = resolved(dest)
     check_apart(destination, named_paths(source))
     with staging(destination, overwrite=options.overwrite, take_over=options.take_over) as area:
-        opened = open_source(source, options.labels, options.on_bad)
+        opened = open_input(source, options.labels, options.on_bad)
         check_apart(destination, map(resolved, opened.files))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)

@@ -9,7 +9,7 @@ from galahstream.conversion.options import BLOCK_BYTES
 from galahstream.conversion.pipeline import BlockReader
 from galahstream.conversion.staging import check_apart, resolved, staging
 from galahstream.sources.base import Source
-from galahstream.store.formats.base import IGNORED_NAMES
+from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import create_array
 from galahstream.store.layout import ArraySpec, OffsetFluxWriter
 from galahstream.store.quantization import Float32
@@ -75,6 +75,6 @@ def _foreign_to_pair(path: Path) -> str | None:
     if not path.is_dir():
         return "it is not a folder"
     for file in sorted(path.iterdir()):
-        if file.name not in (_SPECTRA, _LABELS, *IGNORED_NAMES):
+        if file.name not in (_SPECTRA, _LABELS) and not is_ignored_name(file.name):
             return f"it holds {file.name!r}, and only {_SPECTRA} and {_LABELS} may be replaced"
     return None

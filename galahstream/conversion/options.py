@@ -23,6 +23,8 @@ from galahstream.validation import check_choice, check_count, shown
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""
 
+_DEFAULT_SPLIT, _DEFAULT_SEED = (0.70, 0.15, 0.15), 42
+
 # The options that decide about the bytes of a store.
 _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
@@ -58,8 +60,8 @@ class ConvertOptions:
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
     missing_values: Sequence[float] = ()
     groups: str | None = None
-    split: Sequence[float] = (0.70, 0.15, 0.15)
-    seed: int = 42
+    split: Sequence[float] | None = None
+    seed: int | None = None
     on_bad: OnBad = "raise"
     in_place: bool = False
     jobs: int | None = None
@@ -75,14 +77,18 @@ class ConvertOptions:
         check_choice("on_bad", self.on_bad, get_args(OnBad))
         if self.compression is not None:
             check_choice("compression", self.compression, get_args(Compression))
-        self._set("chunk_rows", check_count("chunk_rows", self.chunk_rows, minimum=1))
-        self._set("seed", check_seed(self.seed))
+        self._set(
+            "chunk_rows", check_count("chunk_rows", self.chunk_rows, flag="--chunk-rows", minimum=1)
+        )
+        if self.seed is not None:
+            self._set("seed", check_seed(self.seed))
         self._set("block_bytes", check_count("block_bytes", self.block_bytes, minimum=1))
         if self.jobs is not None:
-            self._set("jobs", check_count("jobs", self.jobs, minimum=1))
+            self._set("jobs", check_count("jobs", self.jobs, flag="--jobs", minimum=1))
         for name in ("in_place", "resume", "take_over", "overwrite", "progress"):
             self._set(name, bool(getattr(self, name)))
-        self._set("split", check_fractions(self.split))
+        if self.split is not None:
+            self._set("split", check_fractions(self.split))
         if self.flux_range is not None:
             self._set("flux_range", _plain_range(self.flux_range))
         self._set("missing_values", _plain_values(self.missing_values))
@@ -102,9 +108,25 @@ class ConvertOptions:
         return Quantized16.over(*(self.flux_range or DEFAULT_RANGE))
 
     @property
+    def keeps_split(self) -> bool:
+        """Whether a source that has a split, which is a store, keeps it."""
+        return self.split is None and self.seed is None and self.groups is None
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """The fractions of a split that is drawn."""
+        return check_fractions(_DEFAULT_SPLIT if self.split is None else self.split)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of a split that is drawn."""
+        return _DEFAULT_SEED if self.seed is None else self.seed
+
+    @property
     def settings(self) -> tuple[Setting, ...]:
         """The options that decide about the bytes of the store, by names for messages."""
-        options = (Setting(name, getattr(self, name)) for name in _SETTINGS)
+        drawn: dict[str, Any] = {"split": self.fractions, "seed": self.split_seed}
+        options = (Setting(name, drawn.get(name, getattr(self, name))) for name in _SETTINGS)
         return (*options, Setting("the version of galahstream", __version__))
 
     def _set(self, name: str, value: object) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from galahstream.conversion.journal import Setting
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.store_source import RecordedSplit, StoreSource
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.attributes import read_grid
 from galahstream.sources.base import Source
@@ -67,9 +68,12 @@ class ConversionPlan:
         states = [(str(file.absolute()), file.stat()) for file in source.files]
         files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
         name = str(Path(source.name).absolute()) if states else source.name
+        kept = [Setting("the splits of the stars", array_digest(self.split[order]), is_digest=True)]
         return (
+            *(kept if isinstance(source, StoreSource) else ()),
             Setting("source", name),
             Setting("the source files", text_digest(files), is_digest=True),
+            Setting("the spectra", source.fingerprint, is_digest=True),
             Setting("labels", tuple(columns)),
             Setting("the label values", array_digest(self.labels[order]), is_digest=True),
             Setting("the star ids", array_digest(self.ids[order]), is_digest=True),
@@ -102,28 +106,22 @@ def plan_conversion(
     grid, grid_kind = _wavelength(source, options)
     labels = without_values(_plain_labels(source)[kept], options.missing_values)
     ids = source.ids[kept]
-    split = split_rows(
-        len(kept),
-        options.split,
-        options.seed,
-        _group_values(source, kept, options.groups),
-        allow_empty=not source.label_names,
-    )
+    drawn = _split(source, options, kept)
+    split = drawn.of_star
     order = np.arange(len(kept)) if options.in_place else np.argsort(split, kind="stable")
     stored_row = np.full(len(source), -1, dtype=np.int64)
     stored_row[kept[order]] = np.arange(len(kept))
     n_train, n_val, n_test = (int(count) for count in np.bincount(split, minlength=3))
-    train_fraction, val_fraction, test_fraction = options.split
     manifest = Manifest(
         n_stars=len(kept),
         n_pixels=source.n_pixels,
         dtype=options.dtype,
         wavelength=grid_kind,
         labels=_label_columns(source, labels, split == 0),
-        split=(train_fraction, val_fraction, test_fraction),
+        split=drawn.fractions,
         split_sizes=(n_train, n_val, n_test),
-        split_seed=options.seed,
-        groups=options.groups,
+        split_seed=drawn.seed,
+        groups=drawn.groups,
         missing_values=tuple(options.missing_values),
         pixel_counts=PixelCounts(),
         skipped=_skipped(source, is_empty),
@@ -153,6 +151,20 @@ def _plain_labels(source: Source) -> npt.NDArray[np.float64]:
     if isinstance(labels, np.ma.MaskedArray):
         labels = np.ma.filled(labels.astype(np.float64), np.nan)
     return labels
+
+
+def _split(source: Source, options: ConvertOptions, kept: npt.NDArray[np.int64]) -> RecordedSplit:
+    if isinstance(source, StoreSource) and options.keeps_split:
+        recorded = source.recorded_split
+        return replace(recorded, of_star=recorded.of_star[kept])
+    of_star = split_rows(
+        len(kept),
+        options.fractions,
+        options.split_seed,
+        _group_values(source, kept, options.groups),
+        allow_empty=not source.label_names,
+    )
+    return RecordedSplit(of_star, options.fractions, options.split_seed, options.groups)
 
 
 def _quantization(encoding: Encoding) -> Quantization | None:

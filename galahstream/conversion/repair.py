@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion.convert import AnySource
 from galahstream.conversion.options import BLOCK_BYTES
 from galahstream.conversion.staging import check_apart, named_paths, resolved, staging
+from galahstream.conversion.store_source import AnySource, open_input
 from galahstream.errors import LabelError, RepairError
 from galahstream.sources.base import Source
-from galahstream.sources.open import PathLike, open_source
+from galahstream.sources.open import PathLike
 from galahstream.store import Store, open_store
 from galahstream.store.formats import format_of
 from galahstream.store.writer import StoreWriter
@@ -34,8 +34,10 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     ----------
     path : path-like
         A store whose manifest and small arrays are intact: one that opens.
-    source : path-like, pair of path-like, or Source
-        What the store was converted from.
+    source : path-like, pair of path-like, array, Source, or Store
+        What the store was converted from, or another store of the same spectra. A
+        spectrum is looked for at its ``source_row``, then among those of the same id; its
+        digest decides.
     progress : bool
         Show progress bars on a terminal when it takes longer than a second.
 
@@ -67,9 +69,9 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
 
 def _open_spectra(source: AnySource, store: Store) -> Source:
     try:
-        return open_source(source, on_bad="skip")
+        return open_input(source, on_bad="skip")
     except LabelError:  # columns without names, which may have those of the store
-        return open_source(source, list(store.labels), on_bad="skip")
+        return open_input(source, list(store.labels), on_bad="skip")
 
 
 def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
@@ -79,21 +81,22 @@ def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
         f"{store.path}: row {row} (star {star}) was converted from row {source_row} of its "
         f"source, and "
     )
-    is_there = source_row < len(source) and source.n_pixels == store.n_pixels
-    if not is_there or source.ids[source_row] != star:
-        msg = origin + f"{source.name} has no such spectrum there; give the store's own source"
+    candidates = np.flatnonzero(source.ids == star)
+    if source.n_pixels != store.n_pixels or len(candidates) == 0:
+        msg = origin + f"{source.name} has no such spectrum; give the store's own source"
         raise RepairError(msg)
-    flux = next(iter(source.iter_blocks(1, source_row)))[:1]
-    stored = store.flux.encoding.encode(flux)
-    digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
-    if digest[0] != store.digests[row]:
-        msg = origin + (
-            f"the spectrum in {source.name} has another digest; give the source that the store "
-            f"was converted from, or convert again"
-        )
-        raise RepairError(msg)
-    stored_row: _StoredRow = stored[0]
-    return stored_row
+    for candidate in candidates[np.argsort(candidates != source_row, kind="stable")].tolist():
+        flux = next(iter(source.iter_blocks(1, candidate)))[:1]
+        stored: _StoredRow = store.flux.encoding.encode(flux)
+        digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
+        if digest[0] == store.digests[row]:
+            stored_row: _StoredRow = stored[0]
+            return stored_row
+    msg = origin + (
+        f"the spectrum in {source.name} has another digest; give the source that the store was "
+        f"converted from, or convert again"
+    )
+    raise RepairError(msg)
 
 
 def _write_again(store: Store, restored: Mapping[int, _StoredRow], progress: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.sources.base import Source
+from galahstream.store import Store
 from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish, relation_to
 from galahstream.system.lock import locked
@@ -120,7 +121,13 @@ def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
 
 
 def named_paths(source: object) -> Iterator[Path]:
-    """Yield the paths that a user gave as a source, and where links in a folder lead to."""
+    """Yield the paths that a user gave as a source, and where links in a folder lead to.
+
+    There are none for arrays in memory.
+    """
+    if isinstance(source, Store):
+        yield resolved(source.path)
+        return
     if isinstance(source, Source):
         yield from map(resolved, source.files)
         return
@@ -128,7 +135,7 @@ def named_paths(source: object) -> Iterator[Path]:
     if isinstance(source, str | os.PathLike):
         paths = (source,)
     elif isinstance(source, tuple | list):
-        paths = source
+        paths = [path for path in source if isinstance(path, str | os.PathLike)]
     for path in paths:
         yield resolved(path)
         if Path(path).is_dir():

@@ -3,9 +3,10 @@
 import os
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from galahstream.errors import LabelError
+from galahstream.errors import LabelError, SplitError
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
 from galahstream.store import SpectraStore, open_store
@@ -48,6 +49,8 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     ------
     LabelError
         If the store has no labels, or a split has no stars with all of them.
+    SplitError
+        If a split of the store is empty.
     """
     opened = open_store(store) if isinstance(store, str | os.PathLike) else store
     if not options.labels:
@@ -56,6 +59,7 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     if not opened.labels:
         msg = f"{opened.path}: there is nothing to learn; training needs a store with labels"
         raise LabelError(msg)
+    _check_splits(opened)
     datasets = Datasets(
         *(
             SpectraDataset(
@@ -72,6 +76,19 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
             )
             raise LabelError(msg)
     return datasets
+
+
+def _check_splits(store: SpectraStore) -> None:
+    rows = np.arange(len(store))
+    counts = {name: len(rows[store.rows_of(name)]) for name in SPLIT_NAMES}
+    empty = [name for name, count in counts.items() if count == 0]
+    if empty:
+        found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        msg = (
+            f"{store.path}: no stars in {' and '.join(empty)} ({found}); training needs stars in "
+            f"all three: convert again with other fractions (split=, --split)"
+        )
+        raise SplitError(msg)
 
 
 def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
@@ -68,17 +70,21 @@ class TrainOptions:
         check_choice("missing", self.missing, get_args(Missing))
         block = self.shuffle_block
         plain = {
-            "epochs": check_count("epochs", self.epochs, minimum=1),
-            "batch_size": check_count("batch_size", self.batch_size, minimum=1),
+            "epochs": check_count("epochs", self.epochs, flag="--epochs", minimum=1),
+            "batch_size": check_count(
+                "batch_size", self.batch_size, flag="--batch-size", minimum=1
+            ),
             "lr": _plain_rate(self.lr),
-            "seed": check_count("seed", self.seed, minimum=0, maximum=MAX_SEED),
+            "seed": check_count("seed", self.seed, flag="--seed", minimum=0, maximum=MAX_SEED),
             "device": str(self.device),
             "labels": _plain_labels(self.labels),
             "window": check_window(self.window),
-            "num_workers": check_count("num_workers", self.num_workers, minimum=0),
+            "num_workers": check_count(
+                "num_workers", self.num_workers, flag="--workers", minimum=0
+            ),
             "shuffle_block": block
             if block is None
-            else check_count("shuffle_block", block, minimum=1),
+            else check_count("shuffle_block", block, flag="--shuffle-block", minimum=1),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -90,8 +96,8 @@ def _plain_rate(rate: object) -> float:
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if isinstance(rate, str | bool) or not (math.isfinite(value) and value > 0):
-        msg = f"learning rate {rate!r} cannot be used; expected a number above 0, such as 1e-3"
-        raise OptionError(msg)
+        msg = f"learning rate {rate!r} cannot be used; expected a number above 0, such as "
+        raise OptionError(msg + "1e-3 (lr=, --lr)")
     return value
 
 
@@ -103,6 +109,24 @@ def _plain_labels(labels: object) -> tuple[str, ...]:
     except TypeError as error:
         msg = f"labels {labels!r} cannot be used; expected names, such as ('teff', 'logg')"
         raise OptionError(msg) from error
+
+
+_EVENTS = "events.out.tfevents."
+_REPLACED, _REPLACING = ".replaced-run", ".replacing-run"
+# The kind of saved files, the first tag of event files, and the first columns of the history.
+_MARKS = (b"galahstream ", b"model/text_summary", b"epoch,train_loss")
+_MARK_BYTES = 1024 * 1024
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file is of no interest: the lock, or one that the system puts there."""
+    return name in (".lock", _REPLACED, _REPLACING) or is_ignored_name(name)
+
+
+def _is_written_by_us(path: Path) -> bool:
+    with path.open("rb") as file:
+        beginning = file.read(_MARK_BYTES)
+    return any(mark in beginning for mark in _MARKS)
 
 
 class RunFolder:
@@ -158,6 +182,53 @@ class RunFolder:
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
+    def set_aside(self) -> None:
+        """Move the files of the run in this folder to ``.replaced-run``, for a new one to begin.
+
+        They stay there until :meth:`discard_replaced`. Of several runs in a row that do
+        not finish, the first one stays.
+
+        Raises
+        ------
+        DestinationExistsError
+            If the folder holds anything else, or a run of another program.
+        """
+        files = [path for path in self.path.iterdir() if not _is_hidden(path.name)]
+        foreign = [path.name for path in sorted(files) if not self._belongs(path)]
+        if foreign and len(foreign) < len(files):
+            reason = f"it holds {foreign[0]!r}, which does not belong to a run"
+        elif foreign or not files:
+            return  # nothing that a run would overwrite
+        elif not any(map(_is_written_by_us, files)):
+            reason = f"{sorted(files)[0].name} is not of a run of galahstream"
+        else:
+            self._move_aside(files)
+            return
+        msg = (
+            f"{self.path} cannot be replaced: {reason}; choose another folder (out=, --out), or "
+            f"remove it yourself"
+        )
+        raise DestinationExistsError(msg)
+
+    def discard_replaced(self) -> None:
+        """Remove the run that was set aside, once the new one is finished."""
+        shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
+
+    def _belongs(self, path: Path) -> bool:
+        names = {file.name for file in vars(self).values()} - {self.path.name}
+        is_known = path.name in names or path.name.startswith(_EVENTS)
+        return is_known and path.is_file()
+
+    def _move_aside(self, files: Sequence[Path]) -> None:
+        moving, replaced = self.path / _REPLACING, self.path / _REPLACED
+        moving.mkdir(exist_ok=True)  # it may hold files of a move that was interrupted
+        for path in files:
+            path.rename(moving / path.name)
+        if replaced.exists():
+            shutil.rmtree(moving)
+        else:
+            moving.rename(replaced)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Create the folder where it is missing, and let no other process train in it.
@@ -190,8 +261,10 @@ class RunFolder:
             If it holds a run that would be overwritten.
         """
         remains = [path.name for path in (self.model, self.metrics, self.history) if path.exists()]
-        remains += [path.name for path in self.path.glob("events.out.tfevents.*")][:1]
-        elsewhere = "choose another folder (out=, --out)"
+        remains += [path.name for path in self.path.glob(f"{_EVENTS}*")][:1]
+        elsewhere = (
+            "choose another folder (out=, --out), or replace it (overwrite=True, --overwrite)"
+        )
         if self.finished_epochs() is not None or (resume and self.model.exists()):
             if resume and self.checkpoint.exists():
                 return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from galahstream.errors import DestinationExistsError
+from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
 from galahstream.learn.metrics import label_metrics
@@ -24,7 +24,7 @@ from galahstream.plots import figures
 from galahstream.store import SpectraStore
 from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
-from galahstream.stream.sampling import shuffle_quality
+from galahstream.stream.sampling import can_measure_shuffle, shuffle_quality
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window
 from galahstream.system.atomic import atomic_write
@@ -47,6 +47,7 @@ def train(
     num_workers: int = 2,
     shuffle_block: int | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     report: Log | None = None,
 ) -> TrainingResult:
@@ -81,6 +82,9 @@ def train(
         Resume the interrupted run in `out` in mid-epoch, continue a finished one to
         more epochs, or start if there is none. On the CPU the weights are those of
         an uninterrupted run, bit for bit; device and number of workers may change.
+    overwrite : bool
+        Replace the run in `out`: its files are kept in the folder ``.replaced-run`` in it
+        until the new run is finished. A folder that holds anything else is not touched.
     progress : bool
         Show a progress bar on a terminal.
     report : callable, optional
@@ -109,10 +113,15 @@ def train(
         num_workers=num_workers,
         shuffle_block=shuffle_block,
     )
+    if resume and overwrite:
+        msg = "a run is either resumed or replaced; give resume (--resume) or overwrite "
+        raise OptionError(msg + "(--overwrite)")
     folder = RunFolder.at(out)
     run = _Run(folder, options, open_datasets(store, options), report or (lambda line: None))
     try:
         with folder.locked():
+            if overwrite:
+                folder.set_aside()
             folder.check_usable(resume=resume)
             return run.train(resume=resume, progress=progress)
     finally:
@@ -159,7 +168,9 @@ class _Run:
             for observer in observers:
                 observer.started(self.model.network)
             self.trainer.fit()
-            return self._finish()
+            result = self._finish()
+            self.folder.discard_replaced()
+            return result
         finally:
             for observer in observers:
                 observer.close()
@@ -214,5 +225,10 @@ class _Run:
             f"{self.options.num_workers} loader threads"
         )
         if self.options.shuffle_block is not None:
-            order = self.loaders.train.order.rows()
-            self.log(str(shuffle_quality(order, self.options.batch_size)))
+            self.log(self._describe_shuffle())
+
+    def _describe_shuffle(self) -> str:
+        order = self.loaders.train.order.rows()
+        if not can_measure_shuffle(len(order), self.options.batch_size):
+            return f"block shuffle: {len(order)} stars are too few to measure how they are mixed"
+        return str(shuffle_quality(order, self.options.batch_size))

@@ -249,8 +249,9 @@ class Trainer:
         batch = -(-self.state.stars // self.options.batch_size)
         msg = (
             f"epoch {self.state.epoch}/{self.options.epochs}, batch {batch}: the loss is {loss}; "
-            f"train into another folder (out=, --out) with a smaller learning rate (lr=, --lr), "
-            f"and look at the labels with 'galahstream info'"
+            f"train with a smaller learning rate (lr=, --lr) over this run (overwrite=True, "
+            f"--overwrite) or into another folder (out=, --out), and look at the labels with "
+            f"'galahstream info'"
         )
         return TrainingDivergedError(msg)
 

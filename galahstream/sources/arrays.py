@@ -126,7 +126,7 @@ def check_flux_shape(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) ->
     if dtype.itemsize not in _FLUX_ITEM_BYTES.get(dtype.kind, ()):
         msg = (
             f"{name}: flux of dtype {dtype}; expected float16, float32, float64 or integers of up "
-            f"to 32 bits: save it again as float32"
+            f"to 32 bits: make it float32"
         )
         raise SourceShapeError(msg)
 

@@ -134,6 +134,11 @@ class Source(ABC):
         """Files that the flux is read from, to tell whether they changed; empty if none."""
         return ()
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells that the spectra changed where `files` do not; empty if nothing does."""
+        return ""
+
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels, shape (N, K), float64; NaN where a value is missing."""
         return np.empty((len(self), 0))

@@ -1,9 +1,11 @@
 """The choice of a reader by what a path holds, not by its name."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy.typing as npt
 
 from galahstream.errors import LabelError, OptionError, SourceFormatError, SourceMissingError
 from galahstream.sources.base import (
@@ -15,14 +17,27 @@ from galahstream.sources.base import (
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.galah_folder import is_fits_folder
 from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
+from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
 from galahstream.survey.labels import LabelChoice
 
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What NumPy makes an array of: arrays, tensors, data frames."""
+
+    def __array__(self) -> npt.NDArray[Any]:
+        """Return the values as an array."""
+
+
 PathLike: TypeAlias = str | os.PathLike[str]
+LabelArrays: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike] | None
+Arrays: TypeAlias = npt.NDArray[Any] | SupportsArray | tuple[npt.ArrayLike, LabelArrays]
+"""Spectra (N, L) in memory, alone or with labels: (N, K), or a mapping of columns (N,)."""
 
 
 def open_source(
-    source: PathLike | tuple[PathLike, PathLike] | Source,
+    source: PathLike | tuple[PathLike, PathLike] | Arrays | Source,
     labels: LabelChoice = None,
     on_bad: OnBad = "raise",
 ) -> Source:
@@ -30,9 +45,11 @@ def open_source(
 
     Parameters
     ----------
-    source : path-like, pair of path-like, or Source
+    source : path-like, pair of path-like, array, (flux, labels), or Source
         A folder with `spectra.npy` (and `labels.npy`), the two files, an HDF5
-        file, a folder of GALAH's FITS files, or a source that is already open.
+        file, a folder of GALAH's FITS files, arrays in memory as
+        :class:`~galahstream.sources.memory.MemorySource` takes them, or a source
+        that is already open.
     labels : label choice
         See :mod:`galahstream.survey.labels`. A source that is already open keeps its own.
     on_bad : {"raise", "skip"}
@@ -52,12 +69,14 @@ def open_source(
     if isinstance(source, Source):
         return source
     if isinstance(source, tuple | list):
-        if len(source) != 2:
-            msg = f"{len(source)} source paths; expected one, or two: spectra.npy and labels.npy"
-            raise OptionError(msg)
-        return NpyPairSource(Path(source[0]), Path(source[1]), labels)
+        return _open_pair(source, labels)
+    if isinstance(source, SupportsArray) and not isinstance(source, os.PathLike):
+        return MemorySource(source, None, labels)
     if not isinstance(source, str | os.PathLike):
-        msg = f"source of type {type(source).__name__}; expected a path, two paths or a Source"
+        msg = (
+            f"source of type {type(source).__name__}; expected a path, two paths, arrays (flux, "
+            f"labels) or a Source"
+        )
         raise OptionError(msg)
     path = Path(source)
     with explain_access_errors(path):
@@ -71,6 +90,19 @@ def open_source(
             if reader.recognises(path):
                 return reader.open(path, labels, on_bad)
         raise _unknown_format(path)
+
+
+def _open_pair(pair: Sequence[Any], labels: LabelChoice) -> Source:
+    are_paths = [isinstance(item, str | os.PathLike) for item in pair]
+    if len(pair) != 2 or are_paths[0] != are_paths[1]:
+        msg = (
+            f"a source of {len(pair)} items; expected a path, two paths (spectra.npy and "
+            f"labels.npy), or two arrays (flux, labels)"
+        )
+        raise OptionError(msg)
+    if are_paths[0]:
+        return NpyPairSource(Path(pair[0]), Path(pair[1]), labels)
+    return MemorySource(pair[0], pair[1], labels)
 
 
 class _Reader(NamedTuple):

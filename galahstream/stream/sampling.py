@@ -67,17 +67,25 @@ class ShuffleQuality:
         )
 
 
+def can_measure_shuffle(n_rows: int, batch_size: int) -> bool:
+    """Return whether :func:`shuffle_quality` can measure an order of `n_rows` rows."""
+    return n_rows >= max(2 * batch_size, 3)
+
+
 def shuffle_quality(order: npt.NDArray[np.int64], batch_size: int) -> ShuffleQuality:
     """Measure an order of the rows 0 to n - 1, shape (n,), read in batches.
 
     Raises
     ------
     OptionError
-        If the order has fewer than two batches.
+        If the order has fewer than two batches or three rows.
     """
     n_rows, n_batches = len(order), len(order) // batch_size
-    if n_batches < 2:
-        msg = f"{n_rows} rows in batches of {batch_size}: quality needs at least two batches"
+    if not can_measure_shuffle(n_rows, batch_size):
+        msg = (
+            f"{n_rows} rows in batches of {batch_size}: quality needs at least two batches and "
+            f"three rows"
+        )
         raise OptionError(msg)
     means = order[: n_batches * batch_size].reshape(n_batches, batch_size).mean(axis=1)
     # The variance of the mean of batch_size out of n_rows numbers, drawn without replacement.

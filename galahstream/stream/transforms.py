@@ -154,6 +154,12 @@ class ZScore:
         LabelError
             If a label has no value, or the same value in every row.
         """
+        if len(labels) == 0:
+            msg = (
+                f"there is no star with labels in {self.fit_on!r} to fit the ZScore on; give it "
+                f"fit_on='all' or mean and std, or target_transform=None"
+            )
+            raise LabelError(msg)
         mean, std = np.empty(len(names)), np.empty(len(names))
         for k, name in enumerate(names):
             values = labels[:, k][np.isfinite(labels[:, k])]

@@ -74,14 +74,16 @@ def split_rows(
         Number of rows N.
     fractions : sequence of 3 floats
         Fractions of training, validation and test, which sum to 1. The sizes are
-        ``int(f * N)`` for the first two, and the rest.
+        ``int(f * N)`` for the first two, and the rest; a fraction of exactly 0 gives
+        an empty split.
     seed : int
         Seed of the draw.
     groups : ndarray, shape (N,), optional
         Rows with equal values, such as visits of one star, stay together. The
         sizes then hold to within one group.
     allow_empty : bool
-        Allow empty splits (stores used only for prediction).
+        Allow that a split with a fraction above 0 is empty (stores used only for
+        prediction).
 
     Returns
     -------
@@ -90,10 +92,14 @@ def split_rows(
     Raises
     ------
     SplitError
-        If the fractions do not sum to 1, or leave a split empty.
+        If the fractions do not sum to 1, or leave a split empty whose fraction is above 0.
     """
     fractions = check_fractions(fractions)
     n_train, n_val = int(fractions[0] * n_rows), int(fractions[1] * n_rows)
+    if fractions[2] == 0 and fractions[1] == 0:
+        n_train = n_rows
+    elif fractions[2] == 0:
+        n_val = n_rows - n_train
     entropy = check_seed(seed)
     n_groups, group_of_row = n_rows, np.arange(n_rows)
     if groups is not None:
@@ -141,11 +147,11 @@ def _raise_if_empty(
     split: npt.NDArray[np.uint8], fractions: tuple[float, float, float], n_groups: int | None
 ) -> None:
     counts = np.bincount(split, minlength=3)
-    for name, count in zip(SPLIT_NAMES, counts, strict=True):
-        if count == 0:
+    for name, fraction, count in zip(SPLIT_NAMES, fractions, counts, strict=True):
+        if count == 0 and fraction > 0:
             of_groups = "" if n_groups is None else f" in {n_groups} groups"
             msg = (
                 f"split {fractions} of {len(split)} rows{of_groups} leaves no row for {name!r}; "
-                f"convert more stars, or give fractions that leave at least one row each"
+                f"convert more stars, or give fractions that leave at least one row each, or 0"
             )
             raise SplitError(msg)

@@ -155,6 +155,8 @@ def test_the_pair_export_replaces_nothing_but_a_pair(pair: Pair, tmp_path: Path,
     write_npy_pair(source, tmp_path / "copy")
     with pytest.raises(DestinationExistsError, match="exists already"):
         write_npy_pair(source, tmp_path / "copy")
+    for ignored in (".nfs0123", ".DS_Store"):
+        (tmp_path / "copy" / ignored).touch()
     write_npy_pair(source, tmp_path / "copy", overwrite=True)
     (tmp_path / "copy" / name).write_text("mine")
     before = tree(tmp_path)

@@ -243,3 +243,13 @@ def test_the_log_tells_each_epoch(
     assert lines[0].startswith("210 train, 45 val, 45 test stars of 64 pixels; ")
     assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("batch_size", "text"), [(300, "210 stars are too few"), (5, "rank corr")])
+def test_blocks_are_shuffled_in_a_split_of_any_size(
+    toy_store: Store, tmp_path: Path, batch_size: int, text: str
+) -> None:
+    lines: list[str] = []
+    options = {"epochs": 1, "batch_size": batch_size, "shuffle_block": 8, "device": "cpu"}
+    train(toy_store, tmp_path / "out", report=lines.append, **options)  # type: ignore[arg-type]
+    assert text in lines[1]

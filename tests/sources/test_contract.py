@@ -12,6 +12,7 @@ from galahstream.mock.source import MockSource
 from galahstream.sources.base import Source
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.hdf5 import Hdf5Source
+from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.wrappers import Concatenated, Repeated, Selected
 from tests.sources.contract import SourceContract
@@ -49,6 +50,11 @@ def integer_labels(folder: Path) -> Source:
     return NpyPairSource(folder / "spectra.npy", folder / "labels.npy", ["visit", "field"])
 
 
+def memory_map(folder: Path) -> Source:
+    np.save(folder / "spectra.npy", FLUX)
+    return MemorySource(np.load(folder / "spectra.npy", mmap_mode="r"))
+
+
 class PlainSource(Source):
     """The least that a source can be."""
 
@@ -77,6 +83,14 @@ ARRAYS: dict[str, MakeSource] = {
         chunked_hdf5(folder / "a.h5", chunks=(5, 40), compression="gzip")
     ),
     "hdf5 table": lambda folder: Hdf5Source(table_hdf5(folder / "a.h5")),
+    "memory": lambda _: MemorySource(FLUX, LABELS),
+    "memory float64 Fortran": lambda _: MemorySource(np.asfortranarray(FLUX.astype(">f8"))),
+    "memory strided": lambda _: MemorySource(np.repeat(FLUX, 2, axis=1)[::-1, ::2], LABELS[::-1]),
+    "memory mapping": lambda _: MemorySource(
+        FLUX, {"teff": LABELS[:, 0], "visit": np.arange(len(FLUX)), "large": LARGE, "ids": IDS}
+    ),
+    "memory lists": lambda _: MemorySource(FLUX.tolist(), LABELS.tolist()),
+    "memory map": memory_map,
     "hdf5 without labels": lambda folder: Hdf5Source(write_hdf5(folder / "a.h5", data=FLUX)),
 }
 

@@ -41,7 +41,9 @@ def test_each_format_is_recognised_under_any_name(tmp_path: Path) -> None:
     assert isinstance(open_source(tmp_path / "stars"), FitsSource)
 
 
-@pytest.mark.parametrize("source", [7, None, FLUX, object(), ("a",), ("a", "b", "c"), [1, 2, 3]])
+@pytest.mark.parametrize(
+    "source", [7, None, object(), (), ("a",), ("a", "b", "c"), [1, 2, 3], ("a", FLUX), (FLUX, "a")]
+)
 def test_what_is_no_source_is_refused(source: object) -> None:
     with pytest.raises(OptionError, match="expected"):
         open_source(source)  # type: ignore[arg-type]

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from galahstream.errors import OptionError, OrderError
-from galahstream.stream.sampling import EpochSampler, block_order, epoch_order, shuffle_quality
+from galahstream.stream.sampling import (
+    EpochSampler,
+    block_order,
+    can_measure_shuffle,
+    epoch_order,
+    shuffle_quality,
+)
 
 
 def test_the_order_is_the_same_for_ever() -> None:
@@ -184,6 +190,16 @@ def test_quality_tells_a_global_shuffle_from_blocks_and_from_none() -> None:
 def test_quality_of_one_batch_is_refused() -> None:
     with pytest.raises(OptionError, match="at least two batches"):
         shuffle_quality(np.arange(40), 32)
+
+
+@given(n_rows=st.integers(1, 80), batch_size=st.integers(1, 40))
+def test_quality_is_a_number_wherever_it_can_be_measured(n_rows: int, batch_size: int) -> None:
+    if can_measure_shuffle(n_rows, batch_size):
+        quality = shuffle_quality(block_order(n_rows, 2, 1, 0), batch_size)
+        assert np.isfinite([quality.neighbours, quality.batch_spread]).all()
+    else:
+        with pytest.raises(OptionError, match="quality needs"):
+            shuffle_quality(np.arange(n_rows), batch_size)
 
 
 @pytest.mark.parametrize(

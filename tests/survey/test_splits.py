@@ -49,6 +49,23 @@ def test_an_empty_part_is_refused_by_name_unless_allowed() -> None:
     assert len(split_rows(2, FRACTIONS, 0, allow_empty=True)) == 2
 
 
+@given(st.integers(1, 60), st.sampled_from([(0, 0, 1), (0, 1, 0), (1, 0, 0), (0.7, 0.3, 0)]))
+def test_a_fraction_of_0_gives_an_empty_split(
+    n_rows: int, fractions: tuple[float, float, float]
+) -> None:
+    for groups in (None, np.arange(n_rows) // 3):
+        split = split_rows(n_rows, fractions, 0, groups, allow_empty=True)
+        assert not set(split.tolist()) & {k for k in range(3) if fractions[k] == 0}
+    if 1 in fractions:
+        assert len(split_rows(n_rows, fractions, 0)) == n_rows
+
+
+@pytest.mark.parametrize("fractions", [(0.01, 0, 0.99), (0, 0.05, 0.95), (1 - 1e-12, 0, 1e-12)])
+def test_a_small_fraction_may_not_be_empty(fractions: tuple[float, float, float]) -> None:
+    with pytest.raises(SplitError, match="leaves no row for"):
+        split_rows(9, fractions, 0, np.zeros(9))
+
+
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.0, "1", None, True, np.float64(1)])
 def test_a_seed_is_an_integer_that_files_can_hold(seed: object) -> None:
     with pytest.raises(SplitError, match=f"seed .* from 0 to {MAX_SEED}"):

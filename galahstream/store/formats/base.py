@@ -13,6 +13,11 @@ IGNORED_NAMES = (".DS_Store",)
 IGNORED_PREFIX = ".nfs"
 
 
+def is_ignored_name(name: str) -> bool:
+    """Return whether a file says nothing about what a folder is for."""
+    return name in IGNORED_NAMES or name.startswith(IGNORED_PREFIX)
+
+
 class NewFiles(Protocol):
     """The files of a store that is being written.
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError, StoreFormatError
-from galahstream.store.formats.base import IGNORED_NAMES, IGNORED_PREFIX
+from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.layout import (
     ARRAY_NAMES,
     MANIFEST_LIMIT,
@@ -109,10 +109,9 @@ class NpyFormat:
         if not is_store_folder(path):
             return f"its {MANIFEST_NAME} is not that of a store"
         for file_path in sorted(path.iterdir()):
-            is_ignored = file_path.name in IGNORED_NAMES or file_path.name.startswith(
-                IGNORED_PREFIX
-            )
-            if not is_ignored and (file_path.name not in _FILE_NAMES or file_path.is_dir()):
+            if not is_ignored_name(file_path.name) and (
+                file_path.name not in _FILE_NAMES or file_path.is_dir()
+            ):
                 return f"it holds {file_path.name!r}, which does not belong to a store"
         return None
 
