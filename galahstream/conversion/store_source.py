@@ -15,7 +15,7 @@ from galahstream.sources.base import OnBad, SkippedStar, Source, explain_access_
 from galahstream.sources.hdf5 import is_hdf5_file
 from galahstream.sources.open import Arrays, PathLike, open_source
 from galahstream.store import Store, open_store
-from galahstream.store.formats import HDF5
+from galahstream.store.formats import FORMATS
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
 
@@ -116,7 +116,9 @@ def _is_store(path: Path) -> bool:
     with explain_access_errors(path):
         if path.is_dir():
             return is_store_folder(path)
-        return path.is_file() and is_hdf5_file(path) and HDF5.foreign_content(path) is None
+        return (
+            path.is_file() and is_hdf5_file(path) and FORMATS["hdf5"].foreign_content(path) is None
+        )
 
 
 def _choose(store: Store, choice: LabelChoice) -> tuple[LabelColumnChoice, ...]:
