@@ -71,6 +71,11 @@ class StoreSource(ArraySource):
         return tuple(SkippedStar(*star) for star in self._store.manifest.skipped)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source of the store said of its stars and files."""
+        return self._store.manifest.notes
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The file of the flux."""
         path = self._store.path

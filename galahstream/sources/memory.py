@@ -19,6 +19,7 @@ from galahstream.sources.arrays import (
 )
 from galahstream.sources.base import as_float32
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
+from galahstream.survey.units import is_relative, stated_unit
 from galahstream.system.digest import array_digest, text_digest
 
 _ID_NAMES = ("ids", "sobject_id")
@@ -37,7 +38,8 @@ class MemorySource(ArraySource):
         Of any dtype and byte order that float32 can hold: an ndarray, a memmap, a
         tensor on the CPU, nested lists.
     labels : array_like, shape (N, K), or mapping of str to array_like, shape (N,); optional
-        In a mapping, ``ids`` or ``sobject_id`` are the star ids, as in an HDF5 file.
+        In a mapping, ``ids`` or ``sobject_id`` are the star ids, as in an HDF5 file, and a
+        column may be an astropy ``Quantity``, whose unit is kept.
     choice : label choice
         Names of the columns of an array in their order, or mapped to numbers from 0;
         None for the eight of the published set. Of a mapping, the labels to take;
@@ -46,10 +48,17 @@ class MemorySource(ArraySource):
     Raises
     ------
     SourceShapeError, LabelError
-        If the arrays do not fit each other, or do not hold numbers.
+        If the arrays do not fit each other, do not hold numbers, or have a unit.
     """
 
     def __init__(self, flux: object, labels: object = None, choice: LabelChoice = None) -> None:
+        unit = stated_unit(flux)
+        if unit is not None and not is_relative(unit):
+            msg = (
+                f"flux array: its unit is {unit!r}; expected flux relative to a continuum of 1: "
+                f"divide it by the continuum, or give plain numbers"
+            )
+            raise SourceShapeError(msg)
         self._flux = _plain_array(flux, "flux array")
         shape, name = self._flux.shape, "flux array"
         check_flux_shape(shape, self._flux.dtype, name)
@@ -60,11 +69,18 @@ class MemorySource(ArraySource):
         choices: tuple[LabelColumnChoice, ...] = ()
         if isinstance(labels, Mapping):
             self._columns = _mapped_columns(labels, shape[0])
-            choices = _choose_by_name(choice, self._columns)
+            units = {str(key): unit for key in labels if (unit := stated_unit(labels[key]))}
+            choices = _choose_by_name(choice, self._columns, units)
             id_name = next((key for key in _ID_NAMES if key in self._columns), None)
             if id_name is not None:
                 ids = checked_ids(self._columns[id_name], shape[0], f"labels, column {id_name!r}")
         elif labels is not None:
+            if stated_unit(labels) is not None:
+                msg = (
+                    f"labels array: its unit is {stated_unit(labels)!r}, and each column has its "
+                    f"own; give a mapping of columns, or plain numbers"
+                )
+                raise LabelError(msg)
             table = _plain_array(labels, "labels array")
             check_label_shape(table.shape, table.dtype, shape[0], "labels array")
             choices = choose_by_position(choice, table.shape[1], "labels array")
@@ -129,12 +145,11 @@ def _mapped_columns(labels: Mapping[Any, object], rows: int) -> dict[str, npt.ND
 
 
 def _choose_by_name(
-    choice: LabelChoice, columns: Mapping[str, npt.NDArray[Any]]
+    choice: LabelChoice, columns: Mapping[str, npt.NDArray[Any]], units: Mapping[str, str]
 ) -> tuple[LabelColumnChoice, ...]:
     usable = [name for name in columns if name not in _ID_NAMES]
-    choices = chosen_labels(
-        choice, [name for name in usable if not holds_large_integers(columns[name])]
-    )
+    defaults = [name for name in usable if not holds_large_integers(columns[name])]
+    choices = chosen_labels(choice, defaults, units)
     for chosen in choices:
         if chosen.column not in usable:
             msg = (

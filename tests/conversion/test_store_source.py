@@ -12,6 +12,7 @@ from galahstream.conversion.repair import repair
 from galahstream.conversion.store_source import StoreSource
 from galahstream.errors import DamagedRowError, LabelError, OptionError
 from galahstream.sources.base import Source
+from galahstream.sources.memory import MemorySource
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 from tests.sources.contract import SourceContract
@@ -52,6 +53,14 @@ def test_another_format_keeps_everything(
     assert_same(there, original)
     back = gs.convert(there.path, tmp_path / "back")
     assert_same(back, original)
+
+
+def test_what_the_source_said_of_its_stars_is_kept(tmp_path: Path) -> None:
+    class Noted(MemorySource):
+        notes = ("3 stars lack a camera",)
+
+    store = gs.convert(Noted(np.ones((20, 8), np.float32)), tmp_path / "store")
+    assert gs.convert(store, tmp_path / "again.h5").info()["notes"] == list(Noted.notes)
 
 
 def test_a_new_split_is_that_of_the_source(pair: Pair, tmp_path: Path) -> None:

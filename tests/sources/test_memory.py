@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from astropy import units
 
 import galahstream as gs
-from galahstream.errors import BadSpectraError, GalahStreamError, LabelError, OptionError
+from galahstream.errors import (
+    BadSpectraError,
+    GalahStreamError,
+    LabelError,
+    OptionError,
+    SourceShapeError,
+)
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.open import open_source
 from tests.sources.contract import read_all
@@ -103,3 +110,26 @@ def test_an_empty_spectrum_is_named_by_its_row(tmp_path: Path) -> None:
 def test_a_choice_needs_known_columns() -> None:
     with pytest.raises(LabelError, match="no column 'snr'"):
         MemorySource(FLUX, {"teff": LABELS[:, 0]}, {"teff": "snr"})
+
+
+def test_units_of_the_columns_of_a_mapping_are_kept() -> None:
+    columns = {"teff": units.Quantity(LABELS[:, 0], "kK"), "logg": LABELS[:, 1]}
+    source = MemorySource(FLUX, columns)
+    assert source.label_units == ("kK", "dex")
+    assert np.array_equal(source.read_column("teff"), LABELS[:, 0], equal_nan=True)
+    assert MemorySource(FLUX, columns, ["teff[K]"]).label_units == ("K",)
+
+
+@pytest.mark.parametrize("unit", ["adu", "erg / (s cm2 AA)", "%"])
+def test_flux_in_other_units_than_the_continuum_is_rejected(unit: str) -> None:
+    with pytest.raises(SourceShapeError, match="flux array: its unit is"):
+        MemorySource(units.Quantity(FLUX, unit))
+
+
+def test_flux_without_dimension_is_relative_flux() -> None:
+    assert read_all(MemorySource(units.Quantity(FLUX)), 5).tobytes() == FLUX.tobytes()
+
+
+def test_one_unit_for_all_columns_is_rejected() -> None:
+    with pytest.raises(LabelError, match="'K', and each column has its own"):
+        MemorySource(FLUX, units.Quantity(LABELS, "K"))
