@@ -28,6 +28,7 @@ def test_every_error_is_documented_with_an_example() -> None:
     assert set(SHOWN) == set(CLASSES) == {item.__name__ for item in EXAMPLES}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:galahstream reads")
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_message_shown_is_the_one_that_is_raised(

@@ -53,6 +53,7 @@ CHECKS: list[Callable[[Any], Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 @given(value=ANYTHING)
 def test_any_value_is_returned_unchanged_or_rejected(

@@ -27,6 +27,7 @@ def documents(folder: Path) -> tuple[Path, Path]:
     return readme, performance
 
 
+@pytest.mark.slow
 def test_a_result_is_kept_and_read_again(tmp_path: Path) -> None:
     path = publish(RESULT, tmp_path)
     loaded = load_result(path)

@@ -16,6 +16,7 @@ from tests.sources.files import STAR, write_star
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_whole_way(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, run = str(tmp_path / "store.h5"), str(tmp_path / "run")
     assert main(["convert", str(pair.folder), store, "--format", "hdf5"]) == 0

@@ -39,6 +39,7 @@ def folder(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Path:
     return pair.folder.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["info store", "info store --json", "convert --help"])
 def test_a_reader_that_went_away_is_no_error(folder: Path, arguments: str) -> None:
     done = run_shell(f"(sleep 0.2; $GS {arguments}) | true", folder)
@@ -59,6 +60,7 @@ def test_a_full_disk_is_named_in_one_line(folder: Path, arguments: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_an_encoding_without_a_character_fails_nothing(folder: Path, encoding: str) -> None:
     np.save(folder / "wavelength.npy", np.arange(64) + 5000.0)
@@ -79,6 +81,7 @@ def test_a_name_that_is_not_text_fails_nothing(folder: Path) -> None:
     assert "60 stars" in done.stdout
 
 
+@pytest.mark.slow
 def test_closed_outputs_fail_nothing(folder: Path) -> None:
     assert run_shell("$GS info store >&-", folder).returncode == 0
     done = run_shell("$GS info nowhere 2>&-", folder)

@@ -32,6 +32,7 @@ def star(n_pixels: int) -> npt.NDArray[np.float32]:
     return flux
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", GRIDS)
 def test_any_grid_is_drawn(tmp_path: Path, name: str) -> None:

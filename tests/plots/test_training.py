@@ -15,6 +15,7 @@ def test_losses_of_any_number_of_epochs_are_drawn(tmp_path: Path, epochs: int) -
     assert "mean squared error" in (tmp_path / "loss.svg").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_labels", [1, 3])
 @pytest.mark.parametrize("n_stars", [1, 50])
 def test_predictions_are_drawn_with_their_captions(

@@ -131,6 +131,7 @@ print(sum(len(block) for block in source.iter_blocks(64)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 @pytest.mark.parametrize(
     ("kind", "spare_bytes"), [("C", 2**26), ("F", 2 * TILE_BYTES + 2**27), ("hdf5", 2**26)]

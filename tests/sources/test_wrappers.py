@@ -57,6 +57,7 @@ def test_rows_that_cannot_be_selected_are_refused(pair: Source, rows: object) ->
         Selected(pair, rows)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_selection_reads_no_more_than_it_must() -> None:
     """The two stars of a large survey are made, and not the million between them."""
     mock = MockSource(1_000_000, jobs=1)

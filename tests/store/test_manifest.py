@@ -112,6 +112,7 @@ def test_no_manifest_of_a_plan_is_longer_than_its_largest(npy_store: Store) -> N
     assert largest.largest == largest
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_too_large_to_read_raises_before_it_is_written(
     npy_store: Store,
 ) -> None:

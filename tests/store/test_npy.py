@@ -76,6 +76,7 @@ def test_a_damaged_header_raises_by_name_and_quickly(
     assert time.process_time() - before < 1
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_in_a_header_raises(npy_store: Store) -> None:
     flux = npy_store.path / "flux.npy"
     data = bytearray(flux.read_bytes())

@@ -65,6 +65,7 @@ def as_batch(tensors: BatchTensors) -> BatchTensors:
     return tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_workers", "worker_type"), [(0, "thread"), (2, "thread"), (2, "process")]
 )

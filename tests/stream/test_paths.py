@@ -61,6 +61,7 @@ def check_equal(actual: list[tuple[torch.Tensor, ...]], expected: list[Any]) -> 
         assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("backend", [numpy_backend(), numba_backend()], ids=lambda b: str(b.name))
 def test_stores_and_ways_of_reading_give_identical_batches(

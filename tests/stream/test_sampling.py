@@ -150,6 +150,7 @@ def test_a_position_outside_the_epoch_is_refused() -> None:
 GOLDEN = [0, 8, 6, 5, 1, 3, 7, 4, 2, 9]
 
 
+@pytest.mark.slow
 @given(
     n_rows=st.integers(1, 3000),
     block=st.integers(1, 100),

@@ -84,6 +84,7 @@ LEG = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(legs=st.lists(LEG, min_size=1, max_size=4), shuffle=st.booleans(), block=st.booleans())
 def test_an_epoch_cut_anywhere_is_the_uncut_one(

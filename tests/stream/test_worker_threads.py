@@ -237,6 +237,7 @@ def test_the_threads_of_torch_are_left_alone(npy_store: Store) -> None:
         assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_20_000_batches_with_early_exits_and_errors_leave_nothing_behind(
     npy_store: Store,
 ) -> None:
