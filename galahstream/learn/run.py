@@ -174,6 +174,11 @@ class RunFolder:
             raise DestinationExistsError(msg)
         return cls(folder)
 
+    @property
+    def _results(self) -> tuple[Path, ...]:
+        """The files that a run writes over, but its checkpoint."""
+        return (self.model, self.metrics, self.history, self.loss_plot, self.predictions_plot)
+
     def finished_epochs(self) -> int | None:
         """Return the epochs of the finished run in this folder, or None if there is none."""
         try:
@@ -260,7 +265,7 @@ class RunFolder:
         DestinationExistsError
             If it holds a run that would be overwritten.
         """
-        remains = [path.name for path in (self.model, self.metrics, self.history) if path.exists()]
+        remains = [path.name for path in self._results if path.exists()]
         remains += [path.name for path in self.path.glob(f"{_EVENTS}*")][:1]
         elsewhere = (
             "choose another folder (out=, --out), or replace it (overwrite=True, --overwrite)"

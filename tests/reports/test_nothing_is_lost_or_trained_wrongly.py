@@ -139,3 +139,15 @@ def test_output_goes_through_links_into_pipes_and_keeps_modes(
     assert Path("link.png").is_symlink()
     assert Path("old.png").read_bytes().startswith(b"\x89PNG")
     assert stat.S_IMODE(Path("old.png").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions.png", "loss.png", "history.csv", "metrics.json", "model.pt"]
+)
+def test_a_training_writes_over_no_file_of_the_users(
+    npy_store: Store, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / name).write_text("mine")
+    assert main(["train", str(npy_store.path), "--out", str(tmp_path / "figures")]) == 1
+    assert (tmp_path / "figures" / name).read_text() == "mine"
