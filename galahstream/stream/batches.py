@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from types import NoneType
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -116,7 +117,7 @@ def batches_per_request(dataset: SpectraItems, batch_rows: int, options: StreamO
     Batches of a user's transform are read one by one: the transform takes longer than
     handing over a batch, and the first batch is not to wait for others.
     """
-    if not isinstance(dataset.transform, LogFlux | None):
+    if type(dataset.transform) not in (LogFlux, NoneType):
         return 1
     return options.batches_per_request(4 * batch_rows * dataset.n_pixels)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from types import NoneType
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -283,7 +284,7 @@ class SpectraDataset(Dataset[Item]):
     @property
     def _is_fused(self) -> bool:
         """Whether the kernel does all that the transform does."""
-        return isinstance(self._transform, LogFlux | None)
+        return type(self._transform) in (LogFlux, NoneType)
 
     def _prefetched(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         self.prefetch(indices)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import galahstream as gs
 from galahstream.errors import LabelError, OptionError
+from galahstream.store import Store
 from galahstream.stream.transforms import LogFlux, ZScore
 
 SPECIAL = np.array(
@@ -133,3 +135,15 @@ def test_a_score_in_a_unit_of_its_own_raises() -> None:
     units = pytest.importorskip("astropy.units")
     with pytest.raises(OptionError, match="'kK'; expected numbers in the units of the labels"):
         ZScore(mean=[5.5] * units.Unit("kK"), std=[0.5] * units.Unit("kK"))
+
+
+def test_a_subclass_that_computes_something_else_is_called(npy_store: Store) -> None:
+    class Doubled(LogFlux):
+        def __call__(self, flux: Any) -> Any:
+            return 2 * super().__call__(flux)
+
+    plain = gs.SpectraDataset(npy_store)
+    doubled = gs.SpectraDataset(npy_store, transform=Doubled())
+    assert torch.allclose(doubled[:][0], 2 * plain[:][0], atol=1e-5)
+    with gs.SpectraLoader(doubled, 8) as loader:
+        assert torch.equal(torch.cat([flux for flux, _ in loader]), doubled[:][0])

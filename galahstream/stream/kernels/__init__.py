@@ -76,5 +76,6 @@ def choose_kernel(
     backend : KernelBackend, optional
         Whose kernels; by default those of :func:`best_backend`.
     """
-    log = transform if isinstance(transform, LogFlux) else None
+    # A subclass may compute something else.
+    log = transform if type(transform) is LogFlux else None
     return (backend or best_backend()).make_kernel(encoding, log)
