@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from types import NoneType
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch
 
 from galahstream.stream.device import batch_memory, pin_batch, to_device
 from galahstream.stream.items import SpectraItems
+from galahstream.stream.kernels import is_fused
 from galahstream.stream.options import StreamOptions
 from galahstream.stream.sampling import WINDOW_BLOCKS
 from galahstream.stream.sharding import RankShard
-from galahstream.stream.transforms import LogFlux
 from galahstream.stream.workers.base import (
     BatchReader,
     BatchRequest,
@@ -117,7 +116,7 @@ def batches_per_request(dataset: SpectraItems, batch_rows: int, options: StreamO
     Batches of a user's transform are read one by one: the transform takes longer than
     handing over a batch, and the first batch is not to wait for others.
     """
-    if type(dataset.transform) not in (LogFlux, NoneType):
+    if not is_fused(dataset.transform):
         return 1
     return options.batches_per_request(4 * batch_rows * dataset.n_pixels)
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from types import NoneType
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,7 +14,7 @@ from galahstream.errors import LabelError, OptionError
 from galahstream.store import SpectraStore, open_store
 from galahstream.store.readers import RowSpan
 from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, valid_indices
-from galahstream.stream.kernels import choose_kernel
+from galahstream.stream.kernels import choose_kernel, is_fused
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.wavelength import Window, check_window, window_slice
@@ -264,7 +263,7 @@ class SpectraDataset(Dataset[Item]):
             Row of `out` of each item.
         """
         rows = self.rows[indices]
-        if self._is_fused:
+        if is_fused(self._transform):
             self._decode(rows, out, positions)
         else:
             out[positions] = self._read(rows, np.empty((len(rows), self.n_pixels), np.float32))
@@ -281,11 +280,6 @@ class SpectraDataset(Dataset[Item]):
         """Return the dataset itself, whose items are in the order in which they are stored."""
         return self
 
-    @property
-    def _is_fused(self) -> bool:
-        """Whether the kernel does all that the transform does."""
-        return type(self._transform) in (LogFlux, NoneType)
-
     def _prefetched(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         self.prefetch(indices)
         return indices
@@ -294,7 +288,7 @@ class SpectraDataset(Dataset[Item]):
         self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         self._decode(rows, out, np.arange(len(rows)))
-        return out if self._is_fused else self._transformed(out, rows)
+        return out if is_fused(self._transform) else self._transformed(out, rows)
 
     def _decode(
         self,

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeGuard
 
 from galahstream.store.quantization import Encoding
 from galahstream.stream.kernels import numpy as numpy_kernels
@@ -15,6 +16,7 @@ __all__ = [
     "KernelBackend",
     "best_backend",
     "choose_kernel",
+    "is_fused",
     "numba_backend",
     "numpy_backend",
 ]
@@ -76,6 +78,10 @@ def choose_kernel(
     backend : KernelBackend, optional
         Whose kernels; by default those of :func:`best_backend`.
     """
-    # A subclass may compute something else.
-    log = transform if type(transform) is LogFlux else None
+    log = transform if is_fused(transform) else None
     return (backend or best_backend()).make_kernel(encoding, log)
+
+
+def is_fused(transform: FluxTransform) -> TypeGuard[LogFlux | None]:
+    """Return whether a kernel does all of a transform; a subclass may compute something else."""
+    return transform is None or type(transform) is LogFlux
