@@ -10,6 +10,9 @@ from galahstream.errors import LabelError, SourceShapeError
 from galahstream.sources.base import Source, unknown_column
 from galahstream.survey.labels import KNOWN_LABELS, LabelChoice, LabelColumnChoice, chosen_labels
 
+ID_NAMES = ("ids", "sobject_id")
+"""Names of the column of star ids, the first that is there."""
+
 _MAX_EXACT_INTEGER = 2**53  # beyond it float64 does not hold every integer
 _FLUX_ITEM_BYTES = {"f": (2, 4, 8), "i": (1, 2, 4), "u": (1, 2, 4)}
 

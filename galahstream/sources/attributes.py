@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceFormatError
-from galahstream.survey.units import angstrom_per, unit_attribute
+from galahstream.survey.units import UNIT_NAMES, angstrom_per, unit_attribute
 from galahstream.survey.wavelength import check_grid
 from galahstream.validation import shown
 
@@ -123,7 +123,7 @@ def column_units(table: h5py.Dataset, columns: tuple[str, ...], name: str) -> di
     LabelError
         If the attribute does not have one text per column.
     """
-    attribute = next((key for key in table.attrs if key.casefold() in ("unit", "units")), None)
+    attribute = next((key for key in table.attrs if key.casefold() in UNIT_NAMES), None)
     if attribute is None:
         return {}
     given = np.atleast_1d(table.attrs[attribute])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from galahstream.errors import GalahStreamError, LabelError, SourceFormatError, SourceShapeError
 from galahstream.sources.arrays import (
+    ID_NAMES,
     ArraySource,
     check_flux_shape,
     check_label_shape,
@@ -42,7 +43,6 @@ MAX_READ_BYTES = 128 * 1024 * 1024
 """Largest number of bytes of complete chunks that are read at a time."""
 
 _FLUX_NAMES = ("spectra", "flux")
-_ID_NAMES = ("ids", "sobject_id")
 _LABELS, _WAVELENGTH = "labels", "wavelength"
 
 
@@ -237,7 +237,7 @@ def _flux_name(datasets: _Datasets) -> str:
 
 
 def _read_ids(datasets: _Datasets, rows: int) -> npt.NDArray[np.int64] | None:
-    name = next((name for name in _ID_NAMES if name in datasets), None)
+    name = next((name for name in ID_NAMES if name in datasets), None)
     if name is None:
         return None
     dataset, described = datasets.open(name), datasets.describe(name)
@@ -263,7 +263,7 @@ def _label_columns(
     else:
         numbers = _number_columns(datasets, rows)
         columns = _Columns(tuple(numbers), in_table=False)
-        usable = tuple(name for name in numbers if name not in _ID_NAMES)
+        usable = tuple(name for name in numbers if name not in ID_NAMES)
         defaults = usable
         if choice is None:
             defaults = tuple(name for name in usable if _is_label(datasets, numbers[name], name))

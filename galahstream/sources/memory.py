@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceShapeError
 from galahstream.sources.arrays import (
+    ID_NAMES,
     ArraySource,
     check_flux_shape,
     check_label_shape,
@@ -22,7 +23,6 @@ from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_lab
 from galahstream.survey.units import is_relative, stated_unit
 from galahstream.system.digest import array_digest, text_digest
 
-_ID_NAMES = ("ids", "sobject_id")
 _DIGEST_BYTES = 8 * 1024 * 1024
 
 
@@ -71,7 +71,7 @@ class MemorySource(ArraySource):
             self._columns = _mapped_columns(labels, shape[0])
             units = {str(key): unit for key in labels if (unit := stated_unit(labels[key]))}
             choices = _choose_by_name(choice, self._columns, units)
-            id_name = next((key for key in _ID_NAMES if key in self._columns), None)
+            id_name = next((key for key in ID_NAMES if key in self._columns), None)
             if id_name is not None:
                 ids = checked_ids(self._columns[id_name], shape[0], f"labels, column {id_name!r}")
         elif labels is not None:
@@ -147,7 +147,7 @@ def _mapped_columns(labels: Mapping[Any, object], rows: int) -> dict[str, npt.ND
 def _choose_by_name(
     choice: LabelChoice, columns: Mapping[str, npt.NDArray[Any]], units: Mapping[str, str]
 ) -> tuple[LabelColumnChoice, ...]:
-    usable = [name for name in columns if name not in _ID_NAMES]
+    usable = [name for name in columns if name not in ID_NAMES]
     defaults = [name for name in usable if not holds_large_integers(columns[name])]
     choices = chosen_labels(choice, defaults, units)
     for chosen in choices:

@@ -21,7 +21,9 @@ import numpy.typing as npt
 
 from galahstream.errors import WavelengthError
 
-_UNIT_NAMES = ("unit", "units")
+UNIT_NAMES = ("unit", "units")
+"""Names of attributes that state a unit, in lower case."""
+
 # Spellings after `_folded`.
 _ANGSTROM_PER = {
     **dict.fromkeys(("å", "a", "aa", "ang", "angstrom", "angstroms", "ångström", "0.1nm"), 1.0),
@@ -103,7 +105,7 @@ def stated_unit(values: object) -> str | None:
     """
     if isinstance(values, list | tuple):
         return next((unit for unit in map(stated_unit, values) if unit is not None), None)
-    for name in _UNIT_NAMES:
+    for name in UNIT_NAMES:
         text = _unit_text(getattr(values, name, None))
         if text:
             return text
@@ -115,7 +117,7 @@ def stated_unit(values: object) -> str | None:
 def unit_attribute(attributes: Mapping[str, Any]) -> UnitAttribute | None:
     """Return the attribute that states a unit, ``unit`` or ``units`` in any case, or None."""
     for name in attributes:
-        if str(name).casefold() in _UNIT_NAMES and (text := _unit_text(attributes[name])):
+        if str(name).casefold() in UNIT_NAMES and (text := _unit_text(attributes[name])):
             return UnitAttribute(name, text)
     return None
 
