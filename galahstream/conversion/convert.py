@@ -45,8 +45,6 @@ from galahstream.store.writer import StoreWriter, array_digests, checked_manifes
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
 
-__all__ = ["AnySource", "convert", "convert_with"]
-
 
 def convert(
     source: AnySource,

@@ -87,7 +87,7 @@ def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
         raise RepairError(msg)
     for candidate in candidates[np.argsort(candidates != source_row, kind="stable")].tolist():
         flux = next(iter(source.iter_blocks(1, candidate)))[:1]
-        stored: _StoredRow = store.flux.encoding.encode(flux)
+        stored = store.flux.encoding.encode(flux)
         digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
         if digest[0] == store.digests[row]:
             stored_row: _StoredRow = stored[0]

@@ -220,8 +220,7 @@ class RunFolder:
         shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
 
     def _belongs(self, path: Path) -> bool:
-        names = {file.name for file in vars(self).values()} - {self.path.name}
-        is_known = path.name in names or path.name.startswith(_EVENTS)
+        is_known = path in (*self._results, self.checkpoint) or path.name.startswith(_EVENTS)
         return is_known and path.is_file()
 
     def _move_aside(self, files: Sequence[Path]) -> None:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from galahstream.cli.main import main
-from galahstream.conversion.convert import AnySource, convert_with
+from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.store_source import AnySource
 from galahstream.errors import BadSpectraError, LockedError, OptionError
 from galahstream.sources.npy import NpyPairSource
 from galahstream.store import Store
