@@ -17,7 +17,7 @@ from galahstream.stream.batches import (
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.options import StreamOptions, WorkerType
 from galahstream.stream.sharding import shard_epoch
-from galahstream.stream.workers.base import BatchRequest, BatchTensors
+from galahstream.stream.workers.base import BatchRequest, BatchTensors, wait_in_steps
 
 
 @given(
@@ -85,3 +85,19 @@ def test_every_kind_of_worker_answers_the_same_requests(
     assert stream.is_alive
     stream.close()
     assert stream.is_alive == (num_workers == 0)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "steps"), [(0.0, [0.5] * 5), (1.2, [0.5, 0.5, 0.2]), (0.3, [0.3])]
+)
+def test_a_wait_is_cut_into_steps_that_notice_an_interrupt(
+    timeout: float, steps: list[float]
+) -> None:
+    asked: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) == 5
+
+    assert wait_in_steps(wait, timeout) is (timeout == 0)
+    assert asked == pytest.approx(steps)

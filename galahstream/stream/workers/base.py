@@ -1,6 +1,7 @@
 """The interface of a worker pool, what it is asked for, and the order in which it answers."""
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
@@ -22,6 +23,7 @@ NO_INDICES: Indices = np.empty(0, dtype=np.int64)
 
 # Bytes that the kernel maps around each page that is touched (fault-around).
 _FAULT_AROUND_BYTES = 64 * 1024
+_WAIT_STEP_S = 0.5
 
 
 class BatchRequest(NamedTuple):
@@ -178,6 +180,27 @@ def batch_name(number: int, batches_per_request: int) -> str:
 def closed_error() -> WorkerError:
     """Return the error of a loop whose loader was closed while it ran."""
     return WorkerError("the loader was closed while a batch was being read; iterate over it again")
+
+
+def wait_in_steps(wait: Callable[[float], bool], timeout: float) -> bool:
+    """Wait for a worker and return whether it is done, noticing an interrupt within a second.
+
+    An interrupt that comes just before Python waits for a lock is only noticed after the
+    wait, which can take as long as a slow transform.
+
+    Parameters
+    ----------
+    wait : callable
+        Waits for at most the given seconds and returns whether the worker is done.
+    timeout : float
+        Seconds to wait in all; 0 waits as long as it takes.
+    """
+    remaining = timeout or math.inf
+    while not wait(min(remaining, _WAIT_STEP_S)):
+        remaining -= _WAIT_STEP_S
+        if remaining <= 0:
+            return False
+    return True
 
 
 def timeout_error(name: str, timeout: float) -> WorkerError:

@@ -6,7 +6,7 @@ import os
 import signal
 import weakref
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -30,6 +30,7 @@ from galahstream.stream.workers.base import (
     closed_error,
     run_ahead,
     timeout_error,
+    wait_in_steps,
 )
 from galahstream.stream.workers.buffers import BufferPool
 from galahstream.system.shared_memory import anonymous_shared_file
@@ -143,13 +144,13 @@ class _Task:
 
     def wait(self) -> BatchTensors:
         """Return the tensors, or raise the error of the worker."""
+        if not wait_in_steps(self._is_done_in, self._timeout):
+            raise timeout_error(self._name, self._timeout)
         try:
-            others = self._future.result(self._timeout or None)
+            others = self._future.result()
         except BrokenProcessPool as error:
             raise lost_worker_error(self._name) from error
         except BaseException as error:
-            if isinstance(error, TimeoutError) and not self._future.done():
-                raise timeout_error(self._name, self._timeout) from None
             error.add_note(f"while a worker process made {self._name}")
             raise
         return tuple(torch.from_numpy(array) for array in (self._flux, *others))
@@ -157,6 +158,13 @@ class _Task:
     def cancel(self) -> None:
         """Skip the request if no process has begun with it."""
         self._future.cancel()
+
+    def _is_done_in(self, seconds: float) -> bool:
+        try:
+            self._future.exception(seconds)
+        except (CancelledError, TimeoutError):
+            return self._future.done()
+        return True
 
 
 class ProcessWorkerPool:

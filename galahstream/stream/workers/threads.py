@@ -13,6 +13,7 @@ from galahstream.stream.workers.base import (
     closed_error,
     run_ahead,
     timeout_error,
+    wait_in_steps,
 )
 
 # Seconds to wait at exit for threads that are still running a user transform.
@@ -45,7 +46,7 @@ class _Task:
 
     def wait(self) -> BatchTensors:
         """Return the tensors, or raise the error of the worker."""
-        if not self._done.acquire(timeout=self._timeout or -1):
+        if not wait_in_steps(lambda seconds: self._done.acquire(timeout=seconds), self._timeout):
             raise timeout_error(self._name, self._timeout)
         if self._error is not None:
             self._error.add_note(f"while a worker thread made {self._name}")
