@@ -32,7 +32,7 @@ test: lint  ## lint, types and all tests (6 minutes)
 coverage: .venv/ready  ## all tests, and the lines that none of them runs (8 minutes)
 	$(PYTEST) --cov=galahstream --cov-report=term-missing:skip-covered
 
-test-quick: .venv/ready  ## the tests that take no time (90 seconds)
+test-quick: .venv/ready  ## the tests that take no time (1 minute)
 	$(PYTEST) -m "not slow and not faults"
 
 test-clients: .venv-clients/ready  ## Lightning, accelerate, ignite and torchdata over the loader (2 minutes)

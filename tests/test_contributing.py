@@ -31,6 +31,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.slow
 def test_every_function_on_the_ways_of_a_spectrum_is_defined() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -124,6 +124,7 @@ def test_unknown_fields_can_be_ignored() -> None:
     assert validation.from_mapping(Limits, value, ignore_unknown=True) == Limits(1.0, 2.0)
 
 
+@pytest.mark.slow
 @given(value=ANYTHING)
 def test_any_mapping_is_built_or_rejected(value: Any) -> None:
     for candidate in (value, {"low": value, "high": value}, {"name": "a", "limits": value}):

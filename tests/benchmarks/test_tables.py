@@ -36,6 +36,7 @@ def test_a_result_is_kept_and_read_again(tmp_path: Path) -> None:
     assert loaded.ratios[0].goal == 2
 
 
+@pytest.mark.slow
 def test_the_tables_are_made_from_the_kept_results(tmp_path: Path) -> None:
     publish(RESULT, tmp_path)
     readme, performance = documents(tmp_path)
@@ -53,6 +54,7 @@ def test_the_tables_are_made_from_the_kept_results(tmp_path: Path) -> None:
         write_tables(tmp_path, readme, performance)
 
 
+@pytest.mark.slow
 def test_no_table_mixes_results_of_different_code(tmp_path: Path) -> None:
     publish(RESULT, tmp_path)
     publish(replace(RESULT, benchmark="cold", code=Code("b" * 40, is_clean=True)), tmp_path)

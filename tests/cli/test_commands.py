@@ -160,6 +160,7 @@ def test_the_scripts_run_as_the_commands(arguments: list[str]) -> None:
     assert done.stderr.startswith("galahstream: nowhere")
 
 
+@pytest.mark.slow
 def test_missing_cameras_and_files_that_are_not_used_are_said_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

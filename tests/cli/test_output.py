@@ -50,6 +50,7 @@ def test_a_reader_that_went_away_is_no_error(folder: Path, arguments: str) -> No
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", ["info store", "convert --help", "--version"])
 def test_a_full_disk_is_named_in_one_line(folder: Path, arguments: str) -> None:
@@ -74,6 +75,7 @@ def test_an_encoding_without_a_character_fails_nothing(folder: Path, encoding: s
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_text_fails_nothing(folder: Path) -> None:
     (folder / "store").rename(folder / os.fsdecode(b"\xff"))
     done = run_shell("$GS info $'\\xff'", folder)

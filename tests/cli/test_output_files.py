@@ -9,6 +9,7 @@ from galahstream.cli.main import main
 from galahstream.store import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plot", "predict"])
 @pytest.mark.parametrize("place", ["store/flux.npy", "store/new.png", "link/flux.npy", "hard.png"])
 def test_an_output_that_is_an_input_or_inside_one_is_refused(
@@ -35,6 +36,7 @@ def test_an_output_that_is_an_input_or_inside_one_is_refused(
     shutil.rmtree(store)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_written_into_a_store(
     npy_store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

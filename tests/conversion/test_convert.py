@@ -269,6 +269,7 @@ def test_a_source_that_fails_half_way_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 def test_the_store_does_not_depend_on_the_jobs(

@@ -15,6 +15,7 @@ from galahstream.stream.dataset import SpectraDataset
 from tests.conftest import Pair
 
 
+@pytest.mark.slow
 def test_a_store_in_place_is_the_sources_own_file(pair: Pair, tmp_path: Path) -> None:
     plain = convert(pair.folder, tmp_path / "plain")
     store = convert(pair.folder, tmp_path / "store", in_place=True)

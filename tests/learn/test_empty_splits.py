@@ -11,6 +11,7 @@ from galahstream.learn.results import TrainingResult
 from tests.conftest import Pair
 
 
+@pytest.mark.slow
 def test_a_store_of_test_stars_is_evaluated_and_predicted(
     pair: Pair, run: TrainingResult, tmp_path: Path
 ) -> None:

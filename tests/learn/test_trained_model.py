@@ -121,6 +121,7 @@ def test_weights_that_are_one_number_repeated_are_refused(saved: Path) -> None:
         load_model(saved)
 
 
+@pytest.mark.slow
 def test_a_model_that_unpacks_to_more_than_its_file_is_refused(saved: Path) -> None:
     with zipfile.ZipFile(saved) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}

@@ -72,6 +72,7 @@ def test_observers_are_told_what_happens_in_order(datasets: Datasets, loaders: L
     assert (trainer.state.epoch, trainer.state.stars) == (3, 0)
 
 
+@pytest.mark.slow
 def test_a_trainer_restored_in_mid_epoch_learns_the_same(
     datasets: Datasets, loaders: Loaders
 ) -> None:

@@ -117,6 +117,7 @@ def test_the_scatter_is_what_the_snr_says() -> None:
     assert np.allclose(ratios, 1, atol=0.05)
 
 
+@pytest.mark.slow
 def test_labels_have_the_moments_of_the_real_set_and_fit_each_other() -> None:
     labels = MockSource(4000).read_labels()
     mass, age, luminosity, distance, teff, logg, fe_h, snr = labels.T

@@ -7,6 +7,7 @@ from galahstream.errors import ExtraMissingError, OptionError
 from galahstream.plots import figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "start"),
     [("a.png", b"\x89PNG"), ("a.PNG", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.svg", b"<?xml")],

@@ -8,6 +8,7 @@ from galahstream.plots.training import LabelPanel, plot_losses, plot_predictions
 pytestmark = pytest.mark.filterwarnings("error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 12])
 def test_losses_of_any_number_of_epochs_are_drawn(tmp_path: Path, epochs: int) -> None:
     losses = np.geomspace(1, 0.01, epochs).tolist()

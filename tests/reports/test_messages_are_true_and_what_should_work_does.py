@@ -43,6 +43,7 @@ def test_what_nobody_asked_for_does_not_stop_a_source(tmp_path: Path) -> None:
     assert list(gs.convert(path, tmp_path / "store").labels) == ["teff"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_a_picture_has_the_format_of_its_name(
     npy_store: Store, tmp_path: Path, suffix: str

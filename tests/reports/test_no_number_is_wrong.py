@@ -27,6 +27,7 @@ def test_ids_and_groups_of_64_bits_stay_integers(tmp_path: Path) -> None:
     assert {len(of_star) for of_star in splits.values()} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".fits.part", " (1).fits", ".fits.crdownload"])
 def test_files_that_look_like_a_stars_are_named(
     tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
@@ -72,6 +73,7 @@ def test_sentinels_are_named_and_can_be_missing(
     assert np.isnan(store.labels["teff"]).sum() == 4
 
 
+@pytest.mark.slow
 def test_json_is_strict(
     npy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_only_what_the_library_wrote_is_overwritten(
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_settings_from_numpy_train_and_load_again(pair: Pair, tmp_path: Path) -> None:
     store = gs.convert(pair.folder, tmp_path / "store", wavelength=np.linspace(4714, 4716, 64))
     options: dict[str, Any] = {

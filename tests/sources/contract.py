@@ -97,6 +97,7 @@ class SourceContract:
         assert flux.shape == (len(source), source.n_pixels)
         assert flux.tobytes() == read_all(source, 7).tobytes()
 
+    @pytest.mark.slow
     @settings(max_examples=8, deadline=None, suppress_health_check=_SHARED_FIXTURE)
     @given(data=st.data())
     def test_blocks_of_any_size_from_any_row_hold_the_same_flux(

@@ -115,6 +115,7 @@ class TestSyntheticFits(SourceContract):
         return FitsSource(folder, "skip")
 
 
+@pytest.mark.slow
 class TestRealFits(SourceContract):
     @pytest.fixture(params=["galah_dr3", "galah_dr4"])
     def source(self, request: pytest.FixtureRequest, real_data: Path) -> Source:

@@ -105,6 +105,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("layout", ["dr3", "dr4->f8"])
 def test_a_damaged_file_is_an_error_or_its_star_is_skipped_by_name(
@@ -129,6 +130,7 @@ def test_a_damaged_file_is_an_error_or_its_star_is_skipped_by_name(
     assert str(tmp_path) not in reason
 
 
+@pytest.mark.slow
 def test_all_bad_files_of_all_stars_are_named_at_once(tmp_path: Path) -> None:
     for star in range(STAR, STAR + 15):
         write_star(tmp_path, star, "dr4->f4", cameras="1", pixels=4096 + (star > STAR + 1))

@@ -81,6 +81,7 @@ def test_without_astropy_the_extra_is_named(
         FitsSource(tmp_path / "in")
 
 
+@pytest.mark.slow
 def test_the_real_stars_convert_value_for_value(real_data: Path, tmp_path: Path) -> None:
     for release, kept, skipped in (("galah_dr3", 4, 5), ("galah_dr4", 2, 0)):
         store = convert(real_data / release, tmp_path / release, on_bad="skip")
@@ -127,6 +128,7 @@ def write_tiles(path: Path, layout: str, **options: object) -> npt.NDArray[np.fl
     return flux
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["dr3", "dr4->f4"])
 @pytest.mark.parametrize(
     "suffix", [".fits.gz", ".fits.bz2", ".fits.xz", ".FITS", ".FITS.GZ", ".fit", ".fts", ".Fit.Bz2"]
@@ -190,6 +192,7 @@ def test_scaled_integers_are_read(tmp_path: Path) -> None:
     assert np.allclose(flux[0, :4096], 1.5)
 
 
+@pytest.mark.slow
 def test_stars_that_lack_a_camera_are_counted_by_camera(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for star, cameras in enumerate(["1234", "123", "13", "1234", "123"], STAR):

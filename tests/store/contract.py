@@ -199,6 +199,7 @@ class StoreContract:
             assert store.verify().tolist() == [DAMAGED]
             assert pickle.loads(pickle.dumps(store)).flux.verified is None
 
+    @pytest.mark.slow
     def test_it_pickles_to_a_spawned_process(
         self, store: Store, example: Example, spawned: Pool
     ) -> None:

@@ -64,6 +64,7 @@ def test_every_change_is_an_error_at_the_next_batch(
             _ = reopened.flux[[1, 2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_a_loader_ends_its_epoch_at_that_batch(

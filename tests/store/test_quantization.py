@@ -25,6 +25,7 @@ def test_the_default_encoding_is_the_one_of_the_format() -> None:
     assert (DEFAULT.bscale, DEFAULT.bzero) == (5e-5, -0.5)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float32, st.integers(1, 300), elements=INSIDE))
 def test_a_pixel_inside_the_range_is_off_by_at_most_half_a_step(
     flux: npt.NDArray[np.float32],
@@ -36,6 +37,7 @@ def test_a_pixel_inside_the_range_is_off_by_at_most_half_a_step(
     assert DEFAULT.holds(float(flux.min()), float(flux.max()))
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.uint16, st.integers(1, 300)))
 def test_stored_values_survive_decoding_and_encoding(stored: npt.NDArray[np.uint16]) -> None:
     assert np.array_equal(DEFAULT.encode(DEFAULT.decode(stored)), stored)
@@ -60,6 +62,7 @@ def test_an_encoding_ignores_numpys_error_settings(encoding: Float32 | Quantized
         assert encoding.count_outside(SPECIAL) == expected[1]
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9))))
 def test_float32_is_exact_and_clips_nothing(flux: npt.NDArray[np.float32]) -> None:
     encoding = Float32()

@@ -74,6 +74,7 @@ def test_a_damaged_row_never_reaches_a_batch(damaged: Path, worker_type: WorkerT
         assert any("batch" in note for note in caught.value.__notes__)
 
 
+@pytest.mark.slow
 def test_a_window_verifies_entire_rows(pair: Pair, tmp_path: Path) -> None:
     grid = np.linspace(4700, 4800, pair.spectra.shape[1])
     with gs.convert(pair.folder, tmp_path / "store", wavelength=grid) as store:

@@ -188,6 +188,7 @@ LEG = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(legs=st.lists(LEG, min_size=1, max_size=6))
 def test_any_sequence_of_cuts_and_resumes_gives_the_stars_of_a_plain_model(

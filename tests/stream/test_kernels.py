@@ -82,6 +82,7 @@ def test_every_special_value_at_every_position_of_a_vector(
         check_near(run(backend, Float32(), log, flux), reference(flux, *limits(log)))
 
 
+@pytest.mark.slow
 @with_both
 @given(flux=hnp.arrays(np.float32, st.integers(1, 70)))
 def test_any_flux_is_within_a_millionth_of_float64(backend: KernelBackend, flux: Array32) -> None:

@@ -51,6 +51,7 @@ def test_a_batch_that_is_kept_does_not_change(npy_store: Store) -> None:
     assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(size=st.integers(1, 50), cut=st.integers(0, 41), after=st.integers(1, 50))
 def test_cut_anywhere_and_resumed_equals_uncut(

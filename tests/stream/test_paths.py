@@ -164,6 +164,7 @@ def test_a_memory_budget_changes_no_batch(survey: Pair, tmp_path: Path) -> None:
         check_equal(bound, free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["mapped", "pread"])
 def test_one_dataset_is_read_by_many_threads_at_once(
     survey: Pair, tmp_path: Path, reading: Reading

@@ -97,6 +97,7 @@ STEP = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(steps=st.lists(STEP, max_size=12))
 def test_any_sequence_of_steps_gives_the_rows_of_a_plain_model(
     steps: list[tuple[str, int]],

@@ -125,6 +125,7 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 PLANS = st.recursive(st.integers(0, 2), nested, max_leaves=5)
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -206,6 +207,7 @@ def test_random_split_shows_each_star_once_an_epoch(dataset: SpectraDataset) -> 
     assert sorted(seen) == sorted(dataset.ids)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     size=st.integers(1, 30),

@@ -31,6 +31,7 @@ def merged(shares: list[RankShard]) -> list[list[int]]:
     return batches
 
 
+@pytest.mark.slow
 @given(n_rows=st.integers(1, 300), begin=st.integers(0, 300), size=SIZES, ranks=RANKS)
 def test_every_row_is_one_ranks_in_the_order_of_the_epoch(
     n_rows: int, begin: int, size: int, ranks: int

@@ -29,6 +29,7 @@ def reference(
     return logarithm
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 70))))
 def test_log_flux_is_that_of_float64_for_any_pixel(flux: npt.NDArray[np.float32]) -> None:
     expected = reference(flux)

@@ -22,6 +22,7 @@ def test_a_permutation_holds_each_number_once(n: int, seed: int, epoch: int) -> 
     assert np.array_equal(np.sort(permutation(n, seed, epoch)), np.arange(n))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 9), min_size=30, max_size=90), st.integers(0, 99))
 def test_groups_stay_together_and_sizes_hold_to_one_group(sizes: list[int], seed: int) -> None:
     groups = np.repeat(np.arange(len(sizes)), sizes)

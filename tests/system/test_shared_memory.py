@@ -37,6 +37,7 @@ def test_nothing_of_it_is_in_the_file_system() -> None:
     assert not Path(path).exists()
 
 
+@pytest.mark.slow
 def test_the_temporary_file_of_other_systems_ends_with_its_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
