@@ -21,7 +21,6 @@ from galahstream.store.manifest import (
     LabelColumn,
     Manifest,
     PixelCounts,
-    Provenance,
     Quantization,
 )
 from galahstream.store.quantization import NO_VALUE, Encoding, Quantized16
@@ -131,7 +130,7 @@ def plan_conversion(
         row_order="source" if options.in_place else "split",
         chunk_rows=options.chunk_rows,
         compression=options.compression,
-        provenance=Provenance(reader=_reader_name(source)),
+        provenance=replace(source.provenance, reader=_reader_name(source)),
     )
     return ConversionPlan(
         manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row

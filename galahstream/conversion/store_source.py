@@ -18,6 +18,7 @@ from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
+from galahstream.survey.provenance import Provenance
 
 AnySource: TypeAlias = PathLike | tuple[PathLike, PathLike] | Arrays | Source | Store
 
@@ -97,6 +98,11 @@ class StoreSource(ArraySource):
     def columns(self) -> tuple[str, ...]:
         """Names of the labels in the store."""
         return tuple(self._store.labels)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the store says of its spectra."""
+        return self._store.manifest.provenance
 
     def read_raw_column(self, column: str) -> npt.NDArray[Any]:
         """Return a label, shape (N,), float64."""

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceAccessError, SourceShapeError
+from galahstream.survey.provenance import Provenance
 from galahstream.system.access import access_reason
 
 OnBad: TypeAlias = Literal["raise", "skip"]
@@ -36,6 +37,21 @@ class SkippedStar:
 
     star_id: int
     reason: str
+
+
+class Spectra(NamedTuple):
+    """Consecutive stars of a source.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (n, L), float32
+    error : ndarray, shape (n, L), float32, or None
+        One standard deviation of each pixel in the unit of the flux; NaN where it is not
+        known. None from a source without errors.
+    """
+
+    flux: npt.NDArray[np.float32]
+    error: npt.NDArray[np.float32] | None
 
 
 class Source(ABC):
@@ -99,6 +115,15 @@ class Source(ABC):
             If the flux cannot be read, or does not fit into float32.
         """
 
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        """Yield the flux of the stars in order, with their errors if the source has them.
+
+        A source with errors overrides it; parameters and exceptions are those of
+        :meth:`iter_blocks`.
+        """
+        for flux in self.iter_blocks(block_rows, first_row):
+            yield Spectra(flux, None)
+
     @property
     def wavelength(self) -> npt.NDArray[np.float64] | None:
         """Wavelengths in Å, shape (L,), or None if the source has no grid of its own."""
@@ -123,6 +148,16 @@ class Source(ABC):
     def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the source skipped; they are not among the N."""
         return ()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the spectra come from and what was done to them, as far as the source knows."""
+        return Provenance()
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether :meth:`iter_spectra` gives an error for each pixel."""
+        return False
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from galahstream.errors import (
     WavelengthError,
 )
 from galahstream.sources.base import SkippedStar, Source
+from galahstream.survey.provenance import Provenance
 from galahstream.validation import check_count
 
 _Block: TypeAlias = npt.NDArray[np.float32]
@@ -65,6 +66,11 @@ class _Wrapper(Source):
     def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the source skipped."""
         return self._source.skipped
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the source's spectra come from."""
+        return self._source.provenance
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -243,6 +249,12 @@ class Concatenated(_Wrapper):
     def skipped(self) -> tuple[SkippedStar, ...]:
         """Stars that the sources skipped."""
         return tuple(star for source in self._sources for star in source.skipped)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where all spectra come from; unknown if the sources differ in it."""
+        known = {source.provenance for source in self._sources}
+        return known.pop() if len(known) == 1 else Provenance()
 
     @property
     def notes(self) -> tuple[str, ...]:

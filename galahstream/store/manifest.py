@@ -10,6 +10,7 @@ from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store.layout import ARRAY_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
+from galahstream.survey.provenance import Provenance
 from galahstream.system.digest import text_digest
 from galahstream.validation import FieldError, checked, optional, record
 
@@ -80,16 +81,6 @@ class Quantization:
     no_value: int = checked(partial(validation.integer, minimum=NO_VALUE, maximum=NO_VALUE))
     clipped: int = checked(validation.integer)
     largest_error: float = checked(partial(validation.number, above=0))
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the spectra come from; None for what the source does not say."""
-
-    survey: str | None = checked(optional(_name), default=None)
-    release: str | None = checked(optional(_name), default=None)
-    reader: str | None = checked(optional(_name), default=None)
-    resampling: str | None = checked(optional(_name), default=None)
 
 
 def _skipped_star(value: Any) -> tuple[int, str]:

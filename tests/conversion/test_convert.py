@@ -25,7 +25,7 @@ from galahstream.errors import (
 )
 from galahstream.sources.base import Source
 from galahstream.store import open_store
-from galahstream.store.manifest import Provenance
+from galahstream.survey.provenance import Provenance
 from tests.conftest import N_PIXELS, N_STARS, Pair
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from galahstream.errors import GalahStreamError, StoreFormatError
 from galahstream.store import Store
-from galahstream.store.manifest import Manifest, Provenance, signed
+from galahstream.store.manifest import Manifest, signed
+from galahstream.survey.provenance import Provenance
 from galahstream.validation import FieldError
 from tests.test_validation import ANYTHING
 

@@ -1,0 +1,35 @@
+"""Where spectra come from, and what was done to them before they were stored."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from galahstream import validation
+from galahstream.validation import checked, optional
+
+_name = partial(validation.text, max_length=256)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where spectra come from; None for what their source does not say.
+
+    Attributes
+    ----------
+    survey, release : str or None
+        ``"GALAH"`` and ``"DR4"``, for example.
+    reader : str or None
+        The class that read them.
+    frame : str or None
+        ``"observed"``, or ``"rest"`` for wavelengths without the star's velocity.
+    grid : str or None
+        Name of the common wavelength grid they were resampled onto, or its digest.
+    resampling : str or None
+        How they were resampled; None if their pixels are those of the files.
+    """
+
+    survey: str | None = checked(optional(_name), default=None)
+    release: str | None = checked(optional(_name), default=None)
+    reader: str | None = checked(optional(_name), default=None)
+    frame: str | None = checked(optional(_name), default=None)
+    grid: str | None = checked(optional(_name), default=None)
+    resampling: str | None = checked(optional(_name), default=None)
