@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion.executors import ordered_thread_map
+from galahstream.conversion.executors import closing_iterator, ordered_thread_map
 from galahstream.conversion.journal import BlockRecord, FluxSummary
-from galahstream.errors import BadSpectraError, OptionError
-from galahstream.sources.base import Source
+from galahstream.errors import BadSpectraError, OptionError, SourceFormatError
+from galahstream.sources.base import Source, UnusableRow
 from galahstream.store.layout import ArrayLocation, FluxWriter, map_array
 from galahstream.store.manifest import PixelCounts
 from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Encoding, Quantized16
@@ -31,6 +31,7 @@ class FluxBlock(NamedTuple):
 
     first_row: int
     flux: npt.NDArray[np.float32]
+    unusable: tuple[UnusableRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,23 @@ class BlockReader:
         """Yield the blocks from a row on."""
         block_rows = max(self.block_bytes // (4 * self.source.n_pixels), 1)
         n_rows = len(self.source)
-        with progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar:
-            for flux in self.source.iter_blocks(block_rows, first_row):
-                yield FluxBlock(first_row, flux)
-                first_row += len(flux)
-                bar.update(len(flux))
+        with (
+            progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar,
+            closing_iterator(self.source.iter_spectra(block_rows, first_row)) as blocks,
+        ):
+            for spectra in blocks:
+                yield FluxBlock(first_row, spectra.flux, spectra.unusable)
+                first_row += len(spectra.flux)
+                bar.update(len(spectra.flux))
 
 
-def find_empty_spectra(reader: BlockReader, jobs: int | None) -> npt.NDArray[np.bool_]:
-    """Return which rows of a source have no usable pixel: all are zero or not finite."""
-    blocks = reader.read("checking")
-    return np.concatenate(
-        list(ordered_thread_map(lambda block: _is_empty(block.flux), blocks, jobs))
-    )
+def find_unusable_rows(reader: BlockReader, jobs: int | None) -> dict[int, str]:
+    """Return the rows of a source that cannot be used, and why."""
+    found: dict[int, str] = {}
+    with closing_iterator(reader.read("checking")) as blocks:
+        for rows in ordered_thread_map(_unusable_rows, blocks, jobs):
+            found.update(rows)
+    return found
 
 
 @dataclass
@@ -125,15 +130,15 @@ class FluxPipeline:
             self.digests[_stored_rows(self.stored_row, n_read, block.n_rows)] = block.digests
             summary += block.summary
             n_read += block.n_rows
-        blocks = self.reader.read("converting", n_read)
         n_threads = self.jobs if self.writer.is_parallel else 1
-        for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
-            if on_block is not None:
-                rows = _stored_rows(self.stored_row, n_read, n_rows)
-                on_block(BlockRecord(n_rows, self.digests[rows], block_summary))
-            n_read += n_rows
-            summary += block_summary
-            self._check_clipping(summary, n_read)
+        with closing_iterator(self.reader.read("converting", n_read)) as blocks:
+            for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
+                if on_block is not None:
+                    rows = _stored_rows(self.stored_row, n_read, n_rows)
+                    on_block(BlockRecord(n_rows, self.digests[rows], block_summary))
+                n_read += n_rows
+                summary += block_summary
+                self._check_clipping(summary, n_read)
         if n_read != len(self.reader.source):
             msg = (
                 f"{self.reader.source.name}: {n_read} of {len(self.reader.source)} spectra could "
@@ -196,12 +201,22 @@ class FluxPipeline:
             )
             raise OptionError(msg)
 
-    def _empty_spectrum(self, block: FluxBlock, rows: npt.NDArray[np.int64]) -> BadSpectraError:
+    def _empty_spectrum(
+        self, block: FluxBlock, rows: npt.NDArray[np.int64]
+    ) -> BadSpectraError | SourceFormatError:
         source = self.reader.source
-        row = block.first_row + int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
+        row = int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
+        reasons = {unusable.row: unusable.reason for unusable in block.unusable}
+        star = source.ids[block.first_row + row]
+        if row in reasons:
+            return SourceFormatError(
+                f"{source.name}: star {star} cannot be used now: {reasons[row]}; copy damaged "
+                f"files again, or start over and skip such stars with resume=False and on_bad='skip' "
+                f"(--no-resume --on-bad skip)"
+            )
         return BadSpectraError(
-            f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
-            f"pixel, all are zero or not finite; skip such stars with on_bad='skip' "
+            f"{source.name}: the spectrum of row {block.first_row + row} (star {star}) has no "
+            f"usable pixel, all are zero or not finite; skip such stars with on_bad='skip' "
             f"(--on-bad skip)"
         )
 
@@ -228,6 +243,14 @@ def _stored_rows(
     """Return the stored rows of consecutive source rows, without those that are skipped."""
     rows = stored_row[first_row : first_row + n_rows]
     return rows[rows >= 0]
+
+
+def _unusable_rows(block: FluxBlock) -> dict[int, str]:
+    reasons = {unusable.row: unusable.reason for unusable in block.unusable}
+    return {
+        block.first_row + row: reasons.get(row, f"row {block.first_row + row}: no usable pixel")
+        for row in np.flatnonzero(_is_empty(block.flux)).tolist()
+    }
 
 
 def _is_empty(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -286,7 +286,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
         if set(shapes) != {(np.size(wavelength),)}:
             msg = f"arrays of shapes {shapes}; expected one wavelength, flux and error per pixel"
             raise SourceShapeError(msg)
-        is_usable = len(wavelength) >= 2 and 0 < wavelength[0] and np.isfinite(wavelength[-1])
+        is_usable = len(wavelength) >= 2 and wavelength[0] > 0 and np.isfinite(wavelength[-1])
         if not is_usable or not (np.diff(wavelength) > 0).all():
             msg = (
                 f"wavelengths {_ends(wavelength)} of {len(wavelength)} pixels cannot be used; "
