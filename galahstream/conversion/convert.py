@@ -129,8 +129,9 @@ def convert(
         Threads that encode, hash and write; default: one per core.
     resume : bool
         Resume an interrupted conversion into `dest` with the same settings; the
-        bytes are those of an uninterrupted one. In place and with compression, and
-        if False, it starts over.
+        bytes are those of an uninterrupted one. A folder of star files is not listed
+        again: the stars are those that it held when the conversion began. In place and
+        with compression, and if False, it starts over.
     take_over : bool
         Resume what a process of another host began, which must be gone.
     overwrite : bool
@@ -179,8 +180,12 @@ def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> 
     destination = resolved(dest)
     check_apart(destination, named_paths(source))
     with staging(destination, overwrite=options.overwrite, take_over=options.take_over) as area:
-        opened = open_input(source, options.labels, options.on_bad)
-        check_apart(destination, map(resolved, opened.files))
+        if not options.resume:
+            area.index.unlink(missing_ok=True)
+        opened = open_input(
+            source, options.labels, options.on_bad, index=area.index, progress=options.progress
+        )
+        check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)
 
@@ -205,7 +210,7 @@ class _Conversion:
         manifest_bytes = checked_manifest_size(plan.manifest, self._source.name)
         settings = (*self._options.settings, *plan.settings(self._source))
         if not self._options.resume:
-            self._area.clear()
+            self._area.clear(keep_index=True)
         journal = Journal(self._area.journal)
         journal.check_settings(settings, self._destination)
         with (

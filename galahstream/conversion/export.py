@@ -47,7 +47,7 @@ def write_npy_pair(
         If the folder is, contains or is inside the source.
     """
     destination = resolved(dest)
-    check_apart(destination, map(resolved, source.files))
+    check_apart(destination, map(resolved, (*source.files, *source.folders)))
     with (
         staging(destination, overwrite=overwrite, foreign_content=_foreign_to_pair) as area,
         explain_disk_full(area.store),

@@ -61,7 +61,7 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
         damaged = store.verify(progress=progress)
         if len(damaged):
             opened = _open_spectra(source, store)
-            check_apart(destination, map(resolved, opened.files))
+            check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
             restored = {int(row): _restored_row(store, opened, int(row)) for row in damaged}
             _write_again(store, restored, progress)
     return damaged

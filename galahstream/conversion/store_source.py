@@ -114,13 +114,20 @@ class StoreSource(ArraySource):
             yield self._store.flux[self._order[start : start + block_rows]]
 
 
-def open_input(source: AnySource, labels: LabelChoice = None, on_bad: OnBad = "raise") -> Source:
-    """Open a store, or what :func:`~galahstream.sources.open.open_source` takes."""
+def open_input(
+    source: AnySource,
+    labels: LabelChoice = None,
+    on_bad: OnBad = "raise",
+    *,
+    index: Path | None = None,
+    progress: bool = False,
+) -> Source:
+    """Open a store, or what :func:`~galahstream.sources.open.open_source` takes, as that does."""
     if isinstance(source, Store):
         return StoreSource(source.path, labels)
     if isinstance(source, str | os.PathLike) and _is_store(Path(source)):
         return StoreSource(Path(source), labels)
-    return open_source(source, labels, on_bad)
+    return open_source(source, labels, on_bad, index=index, progress=progress)
 
 
 def _is_store(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -15,7 +16,8 @@ from galahstream.sources.base import (
     pointer_reason,
 )
 from galahstream.sources.galah_fits import FitsSource
-from galahstream.sources.galah_folder import is_fits_folder
+from galahstream.sources.galah_index import load_index, save_index
+from galahstream.sources.galah_listing import find_star_files, is_fits_folder
 from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
@@ -40,6 +42,9 @@ def open_source(
     source: PathLike | tuple[PathLike, PathLike] | Arrays | Source,
     labels: LabelChoice = None,
     on_bad: OnBad = "raise",
+    *,
+    index: Path | None = None,
+    progress: bool = False,
 ) -> Source:
     """Open a source.
 
@@ -47,13 +52,18 @@ def open_source(
     ----------
     source : path-like, pair of path-like, array, (flux, labels), or Source
         A folder with `spectra.npy` (and `labels.npy`), the two files, an HDF5
-        file, a folder of GALAH's FITS files, arrays in memory as
+        file, a folder of GALAH's FITS files or of folders of them, arrays in memory as
         :class:`~galahstream.sources.memory.MemorySource` takes them, or a source
         that is already open.
     labels : label choice
         See :mod:`galahstream.survey.labels`. A source that is already open keeps its own.
     on_bad : {"raise", "skip"}
         What to do with stars whose files cannot be used.
+    index : Path, optional
+        File that keeps the index of a folder of FITS files. It is written when the folder
+        is listed; the same folder is not listed again while the file exists.
+    progress : bool
+        Show a progress bar on a terminal when listing takes longer than a second.
 
     Returns
     -------
@@ -86,9 +96,14 @@ def open_source(
                 f"files"
             )
             raise SourceMissingError(msg)
+        options = _Options(labels, on_bad, index, progress)
+        kept = None if index is None else load_index(index, path)
+        if kept is not None:
+            _reject_labels(path, options)
+            return FitsSource(kept, on_bad)
         for reader in _READERS:
             if reader.recognises(path):
-                return reader.open(path, labels, on_bad)
+                return reader.open(path, options)
         raise _unknown_format(path)
 
 
@@ -105,41 +120,58 @@ def _open_pair(pair: Sequence[Any], labels: LabelChoice) -> Source:
     return MemorySource(pair[0], pair[1], labels)
 
 
+@dataclass(frozen=True)
+class _Options:
+    """How a path is opened, as `open_source` takes it."""
+
+    labels: LabelChoice
+    on_bad: OnBad
+    index: Path | None
+    progress: bool
+
+
 class _Reader(NamedTuple):
     recognises: Callable[[Path], bool]
-    open: Callable[[Path, LabelChoice, OnBad], Source]
+    open: Callable[[Path, _Options], Source]
 
 
 def _is_pair_folder(path: Path) -> bool:
     return (path / "spectra.npy").exists()
 
 
-def _open_pair_folder(folder: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
-    return _open_npy(folder / "spectra.npy", labels, on_bad)
+def _open_pair_folder(folder: Path, options: _Options) -> Source:
+    return _open_npy(folder / "spectra.npy", options)
 
 
-def _open_fits_folder(folder: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
-    if labels is not None:
+def _open_fits_folder(folder: Path, options: _Options) -> Source:
+    _reject_labels(folder, options)
+    files = find_star_files(folder, progress=options.progress)
+    if options.index is not None:
+        save_index(files, options.index)
+    return FitsSource(files, options.on_bad)
+
+
+def _reject_labels(folder: Path, options: _Options) -> None:
+    if options.labels is not None:
         msg = f"{folder}: GALAH's star files hold no labels; remove labels= (--labels)"
         raise LabelError(msg)
-    return FitsSource(folder, on_bad)
 
 
 def _is_npy(path: Path) -> bool:
     return path.is_file() and _first_bytes(path).startswith(NPY_MAGIC)
 
 
-def _open_npy(path: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
+def _open_npy(path: Path, options: _Options) -> Source:
     beside = path.parent / "labels.npy"
-    return NpyPairSource(path, beside if beside.exists() else None, labels)
+    return NpyPairSource(path, beside if beside.exists() else None, options.labels)
 
 
 def _is_hdf5(path: Path) -> bool:
     return path.is_file() and is_hdf5_file(path)
 
 
-def _open_hdf5(path: Path, labels: LabelChoice, on_bad: OnBad) -> Source:
-    return Hdf5Source(path, labels)
+def _open_hdf5(path: Path, options: _Options) -> Source:
+    return Hdf5Source(path, options.labels)
 
 
 # The first that recognises a path reads it.

@@ -82,6 +82,16 @@ class _Wrapper(Source):
         """Files of the source."""
         return self._source.files
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of the source."""
+        return self._source.folders
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells that the spectra of the source changed."""
+        return self._source.fingerprint
+
 
 class Selected(_Wrapper):
     """Some rows of a source.
@@ -265,6 +275,16 @@ class Concatenated(_Wrapper):
     def files(self) -> tuple[Path, ...]:
         """Files of all sources."""
         return tuple(path for source in self._sources for path in source.files)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of all sources."""
+        return tuple(path for source in self._sources for path in source.folders)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells that the spectra of any source changed."""
+        return " ".join(source.fingerprint for source in self._sources).strip()
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of all stars, shape (N, K)."""
