@@ -48,7 +48,7 @@ class StarFiles:
     Attributes
     ----------
     folder : Path
-        Absolute.
+        Absolute, without links.
     ids : ndarray, shape (N,), int64
         The sobject_id of each star, increasing.
     folder_number : ndarray, shape (N, 4), int32

@@ -6,7 +6,6 @@ folder is not used.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ def save_index(files: StarFiles, path: Path) -> None:
     """
     head = {
         "format": _FORMAT,
-        "folder": os.path.realpath(files.folder),
+        "folder": str(files.folder),
         "suffixes": files.suffixes,
         **{name: asdict(getattr(files, name)) for name in _FILE_NAMES},
     }
@@ -68,9 +67,9 @@ def load_index(path: Path, folder: Path) -> StarFiles | None:
             return None
         file.seek(_DIGEST_BYTES)
         head = json.loads(file.readline())
-        if head["format"] != _FORMAT or head["folder"] != os.path.realpath(folder):
+        if head["format"] != _FORMAT or head["folder"] != str(folder.resolve()):
             return None
-        return _star_files(folder.absolute(), head, file)
+        return _star_files(folder.resolve(), head, file)
 
 
 def _arrays(files: StarFiles) -> Iterator[npt.NDArray[Any]]:
@@ -93,14 +92,23 @@ def _star_files(folder: Path, head: dict[str, Any], file: BinaryIO) -> StarFiles
     def of_stars() -> StarTexts:
         return StarTexts(array(), texts())
 
-    names = (FileNames(head[name]["count"], tuple(head[name]["first"])) for name in _FILE_NAMES)
+    def names(name: str) -> FileNames:
+        return FileNames(head[name]["count"], tuple(head[name]["first"]))
+
+    # Arguments are evaluated in this order, which is that of `_arrays`.
     return StarFiles(
-        folder,
-        *(array() for _ in range(5)),
-        texts(),
-        tuple(head["suffixes"]),
-        texts(),
-        of_stars(),
-        of_stars(),
-        *names,
+        folder=folder,
+        ids=array(),
+        folder_number=array(),
+        suffix=array(),
+        size=array(),
+        mtime_ns=array(),
+        folders=texts(),
+        suffixes=tuple(head["suffixes"]),
+        links=texts(),
+        doubles=of_stars(),
+        missed=of_stars(),
+        unused=names("unused"),
+        superfluous=names("superfluous"),
+        others=names("others"),
     )

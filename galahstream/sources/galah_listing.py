@@ -68,7 +68,7 @@ def find_star_files(folder: Path, *, progress: bool = False) -> StarFiles:
         msg = f"{folder} is not a folder; expected one with GALAH's FITS files"
         raise SourceMissingError(msg)
     # A folder with the name of a star's file is named, instead of a camera being missed.
-    tree, listing = FolderTree(folder.absolute(), parse_star_name), _Listing()
+    tree, listing = FolderTree(folder.resolve(), parse_star_name), _Listing()
     with progress_bar(None, "listing", unit=" files", enabled=progress) as bar:
         for relative, entry in tree.files():
             listing.add(relative, entry)
@@ -149,22 +149,34 @@ class _Listing:
         found, suffixes = self._found(), tuple(sorted(self._suffixes))
         folders, unused = self._folders.packed(), self._unused.packed()
         is_first = np.diff(found.key, prepend=-1) != 0
-        first = _Found(*(values[is_first] for values in found))
+        first = _Found._make(values[is_first] for values in found)
         ids, row = np.unique(first.key // 10, return_inverse=True)
-        tables = [_by_star(values, len(ids), row, first.key % 10 - 1) for values in first[1:]]
+        camera = first.key % 10 - 1
+
+        def by_star(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            """Return values of files by star and camera, shape (N, 4); -1 where there is none."""
+            table = np.full((len(ids), len(CAMERAS)), -1, dtype=values.dtype)
+            table[row, camera] = values
+            return table
+
         resembled = np.array(self._resembled, dtype=np.int64)
         is_missed = _is_missed(resembled, ids, first.key)
         return StarFiles(
-            tree.top,
-            ids,
-            *tables,
-            folders,
-            suffixes,
+            folder=tree.top,
+            ids=ids,
+            folder_number=by_star(first.folder_number),
+            suffix=by_star(first.suffix),
+            size=by_star(first.size),
+            mtime_ns=by_star(first.mtime_ns),
+            folders=folders,
+            suffixes=suffixes,
             links=PackedText.of(tree.links),
             doubles=_doubles(found, np.flatnonzero(~is_first), folders, suffixes),
             missed=_missed(resembled // 10, np.flatnonzero(is_missed), unused),
             unused=FileNames.of(unused),
-            superfluous=FileNames.of(unused[index] for index in np.flatnonzero(~is_missed)),
+            superfluous=FileNames.of(
+                unused[index] for index in np.flatnonzero(~is_missed).tolist()
+            ),
             others=FileNames.of(self._others.packed()),
         )
 
@@ -175,21 +187,13 @@ class _Listing:
         folder_number = np.array(self._folder_number, dtype=np.int32)
         suffix = sorted_number[np.array(self._suffix, dtype=np.int16)]
         order = np.lexsort((suffix, folder_number, key))
-        size = np.array(self._size, dtype=np.int64)
-        mtime_ns = np.array(self._mtime_ns, dtype=np.int64)
-        return _Found(*(values[order] for values in (key, folder_number, suffix, size, mtime_ns)))
-
-
-def _by_star(
-    values: npt.NDArray[Any],
-    n_stars: int,
-    row: npt.NDArray[np.intp],
-    camera: npt.NDArray[np.int64],
-) -> npt.NDArray[Any]:
-    """Return values of files by star and camera, shape (N, 4); -1 where there is no file."""
-    table = np.full((n_stars, len(CAMERAS)), -1, dtype=values.dtype)
-    table[row, camera] = values
-    return table
+        return _Found(
+            key[order],
+            folder_number[order],
+            suffix[order],
+            np.array(self._size, dtype=np.int64)[order],
+            np.array(self._mtime_ns, dtype=np.int64)[order],
+        )
 
 
 def _is_missed(

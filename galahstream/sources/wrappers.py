@@ -284,7 +284,8 @@ class Concatenated(_Wrapper):
     @property
     def fingerprint(self) -> str:
         """What tells that the spectra of any source changed."""
-        return " ".join(source.fingerprint for source in self._sources).strip()
+        fingerprints = [source.fingerprint for source in self._sources]
+        return " ".join(fingerprints) if any(fingerprints) else ""
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of all stars, shape (N, K)."""

@@ -44,7 +44,8 @@ def found(files: StarFiles) -> set[Path]:
     return {path for row in range(len(files.ids)) for _, path in files.paths(row)}
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
 @given(files=FILES, unfinished=UNFINISHED)
 def test_a_tree_of_nights_is_found_as_a_walk_over_its_names_finds_it(
     tmp_path_factory: pytest.TempPathFactory,

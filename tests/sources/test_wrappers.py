@@ -1,5 +1,6 @@
 """What wrappers make of their sources, and what they refuse."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from galahstream.errors import LabelError, OptionError, SourceShapeError, Wavele
 from galahstream.mock.source import MockSource
 from galahstream.sources.base import Source
 from galahstream.sources.hdf5 import Hdf5Source
+from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.wrappers import Concatenated, Repeated, Selected
 from tests.sources.contract import read_all
@@ -161,3 +163,29 @@ def test_notes_are_passed_on(pair: Source, tmp_path: Path) -> None:
     assert Selected(noted, [0]).notes == Repeated(noted, 2).notes == noted.notes
     assert Concatenated([plain, noted, Repeated(noted, 2)]).notes == 2 * noted.notes
     assert pair.notes == ()
+
+
+class _Changing(MemorySource):
+    """Flux that is read from a folder, whose files tell nothing of it."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (Path("/raw"),)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda source: Selected(source, [0, 2]),
+        lambda source: Repeated(source, 2),
+        lambda source: Concatenated([source, MemorySource(FLUX[:3])]),
+        lambda source: Concatenated([MemorySource(FLUX[:3]), source]),
+    ],
+)
+def test_a_wrapper_tells_that_the_spectra_of_its_source_changed_and_where_they_are(
+    wrap: Callable[[Source], Source],
+) -> None:
+    wrapped = wrap(_Changing(FLUX))
+    assert wrapped.fingerprint == wrap(_Changing(FLUX.copy())).fingerprint
+    assert wrapped.fingerprint != wrap(_Changing(FLUX + 1)).fingerprint
+    assert wrapped.folders == (Path("/raw"),)
