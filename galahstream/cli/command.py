@@ -32,7 +32,7 @@ class CommandResult:
     status: int = 0
 
 
-def check_output(out: Path, *inputs: Path) -> None:
+def check_output(out: Path, *inputs: Path, flag: str = "--out") -> None:
     """Raise `OptionError` if an output file would replace an input, or a file inside one."""
     from galahstream.system.atomic import relation_to
 
@@ -40,7 +40,7 @@ def check_output(out: Path, *inputs: Path) -> None:
     for path in (each.resolve() for each in inputs):
         relation = relation_to(target, path)
         if relation in ("is", "is inside"):
-            msg = f"{out} {relation} {path}, which this command reads; choose another file (--out)"
+            msg = f"{out} {relation} {path}, which this command reads; choose another file ({flag})"
             raise OptionError(msg)
 
 

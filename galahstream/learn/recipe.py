@@ -9,18 +9,26 @@ import numpy as np
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.transforms import LogFlux, ZScore
 from galahstream.survey.wavelength import Window
+from galahstream.system.digest import array_digest
 from galahstream.validation import (
     FieldError,
     checked,
     integer,
     number,
     optional,
+    record,
     sequence,
     text,
 )
 
 _MAX_PIXELS = 2**31
 _MAX_LABELS = 4096
+# Of wavelengths in Å: grids that differ by rounding are the same.
+_GRID_DECIMALS = 5
+
+NATIVE = "native"
+"""Name of the pixels that the spectrograph gave."""
+
 _Scaled = TypeVar("_Scaled")
 
 _above_zero = partial(number, above=0)
@@ -45,6 +53,44 @@ def check_window(value: object) -> str | tuple[float, float]:
 
 
 @dataclass(frozen=True)
+class GridIdentity:
+    """What tells whether spectra are on the same wavelength grid.
+
+    Attributes
+    ----------
+    name : str or None
+        The grid that the spectra were resampled onto; `NATIVE` for the pixels of the
+        spectrograph, of which the wavelengths differ from star to star; None if not known.
+    digest : str or None
+        Of the wavelengths of the input; None if they are not known.
+    """
+
+    name: str | None = checked(optional(text), default=None)
+    digest: str | None = checked(optional(text), default=None)
+
+    @classmethod
+    def of_dataset(cls, dataset: SpectraDataset) -> "GridIdentity":
+        """Return the grid of a dataset's pixels."""
+        name = dataset.store.provenance.grid
+        if name is None and dataset.store.wavelength_is_nominal:
+            return cls(NATIVE)
+        is_known = np.isfinite(dataset.wavelength).all()
+        rounded = np.round(dataset.wavelength, _GRID_DECIMALS)
+        return cls(name, array_digest(rounded) if is_known else None)
+
+    def differs_from(self, other: "GridIdentity") -> bool:
+        """Return whether two grids differ, as far as is known.
+
+        Wavelengths that users gave for spectra which were not resampled may be
+        approximate, and are not compared with each other.
+        """
+        names, digests = {self.name, other.name}, {self.digest, other.digest}
+        if names != {None} and None not in digests:
+            return len(digests) > 1
+        return None not in names and len(names) > 1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How spectra become the input of a network, and its outputs labels.
 
@@ -66,6 +112,10 @@ class Recipe:
         Identifies the split of the training store.
     seed : int
         Seed of the training.
+    frame : str or None
+        ``"observed"`` or ``"rest"``; None if the training store did not say.
+    grid : GridIdentity
+        The wavelength grid of the input.
     """
 
     n_pixels: int = checked(partial(integer, minimum=1, maximum=_MAX_PIXELS))
@@ -79,6 +129,8 @@ class Recipe:
     wavelength_range: tuple[float, float] | None = checked(optional(check_range))
     split_fingerprint: str = checked(text)
     seed: int = checked(integer)
+    frame: str | None = checked(optional(text), default=None)
+    grid: GridIdentity = checked(record(GridIdentity), default=GridIdentity())
 
     def __post_init__(self) -> None:
         for name in ("units", "mean", "std"):
@@ -106,6 +158,8 @@ class Recipe:
             wavelength_range=wavelength_range(dataset),
             split_fingerprint=dataset.store.split_fingerprint,
             seed=seed,
+            frame=dataset.store.provenance.frame,
+            grid=GridIdentity.of_dataset(dataset),
         )
 
     @property

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from galahstream.store.flux import Rows
 from galahstream.store.quantization import Encoding
 from galahstream.store.readers import Consumer
+from galahstream.survey.provenance import Provenance
 
 
 class SpectraFlux(Protocol):
@@ -48,6 +49,14 @@ class SpectraStore(Protocol):
     @property
     def wavelength(self) -> npt.NDArray[np.float64]:
         """Wavelengths in Å, shape (L,); NaN if unknown."""
+
+    @property
+    def wavelength_is_nominal(self) -> bool:
+        """Whether the wavelengths are the nominal ones of the spectrograph."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the spectra come from, their frame and their grid."""
 
     @property
     def labels(self) -> Mapping[str, npt.NDArray[np.float64]]:

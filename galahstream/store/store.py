@@ -17,6 +17,7 @@ from galahstream.store.opening import explain_open_errors
 from galahstream.store.readers import Reading, choose_reader
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.fill_values import likely_fill_values
+from galahstream.survey.provenance import Provenance
 from galahstream.survey.splits import SPLIT_NAMES
 from galahstream.system.digest import array_digest, text_digest
 from galahstream.system.hdf5_safety import Locking, check_locking
@@ -163,6 +164,11 @@ class Store:
     def wavelength_is_nominal(self) -> bool:
         """Whether the wavelengths are the nominal ones of the spectrograph."""
         return self.manifest.wavelength == "nominal"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the spectra come from, their frame and their grid."""
+        return self.manifest.provenance
 
     @property
     def label_units(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -13,9 +14,14 @@ from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
 from galahstream.learn.inference import Predictions, evaluate, predict
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.recipe import GridIdentity, Recipe
 from galahstream.learn.results import TrainingResult
-from galahstream.learn.trained_model import TrainedModel, load_model
+from galahstream.learn.trained_model import TrainedModel, load_model, save_model
+from galahstream.sources.memory import MemorySource
 from galahstream.store import Store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.survey.provenance import Provenance
+from galahstream.survey.wavelength import NOMINAL_PIXELS, nominal_grid
 from tests.conftest import Pair, make_pair
 
 
@@ -149,3 +155,111 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
 class Harmful:
     def __reduce__(self) -> tuple[object, ...]:
         return (os.mkdir, (os.environ["GALAHSTREAM_HARM"],))
+
+
+GRID = np.linspace(6000, 6063, 64)
+SPECTRA: dict[str, tuple[str | None, str | None, npt.NDArray[np.float64] | None]] = {
+    "nothing known": (None, None, None),
+    "observed": ("observed", None, None),
+    "rest": ("rest", None, None),
+    "rest, A": ("rest", "A", GRID),
+    "rest, A rounded": ("rest", "A in other digits", np.nextafter(GRID, 0)),
+    "observed, A": ("observed", "A", GRID),
+    "rest, hermes": ("rest", "hermes", GRID + 0.05),
+    "given A": (None, None, GRID),
+    "given B": (None, None, GRID + 0.05),
+}
+
+
+def store_of(name: str, folder: Path) -> Store:
+    """Return a store of the kind of spectra with this name."""
+    kind = SPECTRA[name]
+
+    class Stars(MemorySource):
+        provenance = Provenance(frame=kind[0], grid=kind[1])
+        wavelength = kind[2]
+
+    pair = make_pair(folder, stars=30)
+    return convert(Stars(pair.spectra, {"teff": pair.labels[:, 4]}), folder / "store")
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "message"),
+    [
+        ("rest, A", "rest, A", None),
+        ("rest, A", "rest, A rounded", None),
+        ("rest, A", "nothing known", None),
+        ("rest, A", "rest", None),
+        ("rest, A", "given A", None),
+        ("nothing known", "rest, A", None),
+        ("given A", "given A", None),
+        ("given A", "given B", None),
+        ("given A", "rest, A", None),
+        ("rest", "observed", "in the observed frame, .* trained in the rest .*--frame rest"),
+        ("observed", "rest", "in the rest frame, .* trained in the observed .*--frame observed"),
+        ("rest, A", "observed, A", "--frame rest"),
+        (
+            "rest, A",
+            "rest, hermes",
+            r"the grid hermes of 64 pixels, 6000\.05 to 6063\.05 Å, and the model was trained on "
+            r"the grid A of 64 pixels, 6000\.00 to 6063\.00 Å; .*--grid FILE\.npy",
+        ),
+        ("rest, hermes", "rest, A", "--grid hermes"),
+        ("rest, A", "given B", "on wavelengths of 64 pixels, .* on the grid A"),
+        ("given B", "rest, A", "on the grid A .* on wavelengths of 64 pixels"),
+    ],
+)
+def test_spectra_in_another_frame_or_on_another_grid_are_refused(
+    run: TrainingResult, tmp_path: Path, trained: str, given: str, message: str | None
+) -> None:
+    dataset = SpectraDataset(store_of(trained, tmp_path / "a"), labels=("teff",))
+    model = TrainedModel(run.model.network, Recipe.of_dataset(dataset, seed=1))
+    store = store_of(given, tmp_path / "b")
+    if message is None:
+        assert len(predict(model, store).ids) == len(store)
+        assert evaluate(model, store, "all").n_stars == len(store)
+    else:
+        for use in (predict, evaluate):
+            with pytest.raises(CheckpointError, match=message):
+                use(model, store)
+
+
+def test_frame_and_grid_are_saved_with_a_model(run: TrainingResult, tmp_path: Path) -> None:
+    dataset = SpectraDataset(store_of("rest, A", tmp_path / "a"), labels=("teff",))
+    model = TrainedModel(run.model.network, Recipe.of_dataset(dataset, seed=1))
+    save_model(model, tmp_path / "model.pt")
+    loaded = load_model(tmp_path / "model.pt")
+    assert loaded.recipe == model.recipe
+    assert loaded.recipe.frame == "rest"
+    assert loaded.recipe.grid.name == "A"
+
+
+def test_a_model_without_frame_and_grid_still_loads(run: TrainingResult, tmp_path: Path) -> None:
+    content = torch.load(run.out / "model.pt", weights_only=True)
+    del content["recipe"]["frame"], content["recipe"]["grid"]
+    torch.save(content, tmp_path / "model.pt")
+    assert load_model(tmp_path / "model.pt").recipe.grid == GridIdentity()
+
+
+def test_the_pixels_of_the_spectrograph_are_not_those_of_a_grid(
+    run: TrainingResult, tmp_path: Path
+) -> None:
+    flux = np.random.default_rng(0).normal(1, 0.1, (10, NOMINAL_PIXELS)).astype(np.float32)
+    labels = {"teff": np.arange(10.0)}
+    native = convert(MemorySource(flux, labels), tmp_path / "native")
+    recipe = Recipe.of_dataset(SpectraDataset(native, labels=("teff",)), seed=1)
+    hermes = GridIdentity.of_dataset(
+        SpectraDataset(
+            convert((flux, labels), tmp_path / "given", wavelength=nominal_grid()),
+            labels=("teff",),
+        )
+    )
+    model = TrainedModel(
+        run.model.network, replace(recipe, grid=GridIdentity("hermes", hermes.digest))
+    )
+    with pytest.raises(CheckpointError, match=r"on the pixels of the spectrograph.*--grid hermes"):
+        predict(model, native)
+    assert recipe.grid == GridIdentity("native")
+    assert not recipe.grid.differs_from(GridIdentity())
+    assert GridIdentity("hermes", hermes.digest).differs_from(recipe.grid)
+    assert recipe.grid.differs_from(GridIdentity("hermes", hermes.digest))
