@@ -7,13 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.store.flux import Rows
 from galahstream.store.quantization import Encoding
 from galahstream.store.readers import Consumer
+from galahstream.store.row_array import Rows
 
 
-class SpectraFlux(Protocol):
-    """Flux of shape (N, L), read by row."""
+class SpectraArray(Protocol):
+    """Flux or errors of shape (N, L), read by row."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -25,10 +25,10 @@ class SpectraFlux(Protocol):
 
     @property
     def encoding(self) -> Encoding:
-        """Conversion between float32 flux and the stored values."""
+        """Conversion between float32 and the stored values."""
 
     def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Return flux as it was in the source."""
+        """Return rows as they were in the source."""
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans of the rows as stored."""
@@ -62,7 +62,7 @@ class SpectraStore(Protocol):
         """Star ids, shape (N,)."""
 
     @property
-    def flux(self) -> SpectraFlux:
+    def flux(self) -> SpectraArray:
         """The flux, read by row."""
 
     @property

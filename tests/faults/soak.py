@@ -26,7 +26,7 @@ from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from tests.conftest import make_pair
-from tests.faults.interrupted import KINDS, contents, in_a_child
+from tests.faults.interrupted import KINDS, contents, in_a_child, source_of
 from tests.faults.shim import FAULTS
 
 _STARS, _PIXELS, _BLOCK_ROWS = 90, 64, 5
@@ -43,7 +43,8 @@ class Soak:
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
         self.stores = {}
         for number, (kind, options) in enumerate(KINDS.items()):
-            with convert(self.pair.folder, folder / str(number), progress=False, **options) as made:
+            source = source_of(self.pair, kind)
+            with convert(source, folder / str(number), progress=False, **options) as made:
                 self.stores[kind] = made.path
         self.counts: Counter[str] = Counter()
 
@@ -82,7 +83,7 @@ class Soak:
                     block_bytes=4 * _PIXELS * _BLOCK_ROWS,
                     **KINDS[kind],
                 )
-                convert_with(self.pair.folder, home / "store", options).close()
+                convert_with(source_of(self.pair, kind), home / "store", options).close()
 
             point = int(self.generator.integers(1, _MOST_CALLS))
             ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))
