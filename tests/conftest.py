@@ -67,7 +67,7 @@ def make_pair(folder: Path, stars: int = N_STARS, pixels: int = N_PIXELS, seed: 
     spectra[3, 5], spectra[4, 6], spectra[5, 7], spectra[6, 8] = np.nan, np.inf, -0.5, 0.0
     errors = np.random.default_rng(seed + 1).uniform(0.005, 0.02, flux.shape).astype(np.float32)
     # Unknown, in each of the ways that a source may say so, and beyond float16 at both ends.
-    errors[3, 5], errors[4, 6], errors[5, 7], errors[6, 8] = np.nan, np.inf, -0.01, 0.0
+    errors[3, 7], errors[4, 1], errors[5, 7], errors[6, 8] = np.nan, np.inf, -0.01, 0.0
     errors[5, 1], errors[6, 2] = 7e4, 1e-9
     folder.mkdir()
     np.save(folder / "spectra.npy", spectra)

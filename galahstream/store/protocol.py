@@ -33,6 +33,9 @@ class SpectraArray(Protocol):
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans of the rows as stored."""
 
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Request rows from the disk that will be read soon."""
+
 
 class SpectraStore(Protocol):
     """N stars with L pixels each, their labels, and which of them train, validate and test."""
@@ -64,6 +67,10 @@ class SpectraStore(Protocol):
     @property
     def flux(self) -> SpectraArray:
         """The flux, read by row."""
+
+    @property
+    def error(self) -> SpectraArray | None:
+        """The errors of the flux, read by row; None if there are none."""
 
     @property
     def fingerprint(self) -> str:

@@ -21,13 +21,22 @@ _MAX_BZERO_OVER_FLOOR = 2.5
 _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function as numba compiles it, once for all processes where that can be kept."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FLAGS}
     try:
         compiled: Callable[..., None] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder in which a cache can be written
         compiled = numba.njit(**options)(function)
     return compiled
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that numba compiles into those that call it."""
+    inlined: Callable[..., Any] = numba.njit(
+        inline="always", nogil=True, error_model="numpy", fastmath=_FLAGS
+    )(function)
+    return inlined
 
 
 # log(1 + m) = m + m^2 (C2 + C3 m + ... + C8 m^6), a minimax fit over sqrt(1/2) - 1 to
@@ -94,9 +103,9 @@ def _look_up_rows(table: Any, buffer: Any, starts: Any, out: Any, rows: Any) -> 
             target[pixel] = table[source[pixel]]
 
 
-log_rows = _compiled(_log_rows)
-log_quantized_rows = _compiled(_log_quantized_rows)
-look_up_rows = _compiled(_look_up_rows)
+log_rows = compiled(_log_rows)
+log_quantized_rows = compiled(_log_quantized_rows)
+look_up_rows = compiled(_look_up_rows)
 
 
 def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
