@@ -35,14 +35,15 @@ _STARS, _PIXELS = 60, 64
 
 
 def batches_of(path: Path) -> Any:
-    """Yield what a user gets from a store: its labels and grid, batch after batch, and errors."""
+    """Yield what a user gets from a store: its labels and grid, then batch after batch."""
     with open_store(path) as store:
         yield [torch.from_numpy(np.array(array)) for array in (store.wavelength, store.ids)]
         yield [torch.from_numpy(np.array(column)) for column in store.labels.values()]
-        dataset = SpectraDataset(store, "all", ["teff", "logg", "fe_h"], return_ids=True)
+        has_errors = store.error is not None
+        dataset = SpectraDataset(
+            store, "all", ["teff", "logg", "fe_h"], return_ids=True, return_error=has_errors
+        )
         yield from SpectraLoader(dataset, 4, num_workers=0)
-        if store.error is not None:
-            yield from ([torch.from_numpy(row)] for row in store.error)
 
 
 def outcome(path: Path, truth: list[Any]) -> str:
