@@ -17,7 +17,7 @@ from galahstream.store.readers import RowSpan
 from galahstream.stream.kernels import choose_error_kernel, choose_kernel, is_fused
 from galahstream.stream.transforms import FluxTransform
 
-# Flux and errors of so many rows of 16,384 pixels stay in the second-level cache.
+# Flux and errors of four rows of 16,384 pixels stay in the second-level cache.
 _CACHED_ROWS = 4
 
 _Rows: TypeAlias = npt.NDArray[np.int64]
