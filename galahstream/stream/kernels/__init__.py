@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from galahstream.store.quantization import Encoding
 from galahstream.stream.kernels import numpy as numpy_kernels
-from galahstream.stream.kernels.base import Kernel
+from galahstream.stream.kernels.base import Kernel, Pixels
 from galahstream.stream.transforms import FluxTransform, LogFlux
 
 __all__ = [
@@ -26,12 +26,12 @@ __all__ = [
 class KernelBackend:
     """The kernels of numba or numpy.
 
-    `make_kernel` takes an encoding and a `LogFlux` or None; `problem` tells why
+    `make_kernel` takes an encoding, a `LogFlux` or None, and pixels or None; `problem` tells why
     numba's kernels cannot be used.
     """
 
     name: str
-    make_kernel: Callable[[Encoding, LogFlux | None], Kernel]
+    make_kernel: Callable[[Encoding, LogFlux | None, Pixels], Kernel]
     problem: str = ""
 
 
@@ -63,7 +63,10 @@ def best_backend() -> KernelBackend:
 
 
 def choose_kernel(
-    encoding: Encoding, transform: FluxTransform, backend: KernelBackend | None = None
+    encoding: Encoding,
+    transform: FluxTransform,
+    backend: KernelBackend | None = None,
+    pixels: Pixels = None,
 ) -> Kernel:
     """Return the kernel that reads stored values for a transform.
 
@@ -77,9 +80,12 @@ def choose_kernel(
         The transform of a dataset.
     backend : KernelBackend, optional
         Whose kernels; by default those of :func:`best_backend`.
+    pixels : ndarray, shape (n,), int64, optional
+        Pixels to read of each row, increasing, counted from where it starts; by default
+        as many adjacent ones as the output holds, which is fastest.
     """
     log = transform if is_fused(transform) else None
-    return (backend or best_backend()).make_kernel(encoding, log)
+    return (backend or best_backend()).make_kernel(encoding, log, pixels)
 
 
 def is_fused(transform: FluxTransform) -> TypeGuard[LogFlux | None]:
