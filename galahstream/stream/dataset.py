@@ -17,7 +17,7 @@ from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, v
 from galahstream.stream.kernels import is_fused
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window, check_window, window_slice
+from galahstream.survey.windows import Window, check_window, window_pixels
 from galahstream.validation import check_choice
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
@@ -41,8 +41,11 @@ class SpectraDataset(Dataset[Item]):
         Which rows.
     labels : str, sequence of str, or None
         Label columns. With None, or a store without labels, items are flux alone.
-    window : str, (float, float) or None
-        A camera's name, a range in Å, or None for every pixel.
+    window : str, (float, float), sequence of them, mask, or None
+        Which pixels: a camera (``"red"``), a range in Å, several cameras and ranges, one
+        bool per pixel, ``"no-tellurics"``, ``"galah-cnn"``, or None for all; see
+        :func:`~galahstream.survey.windows.check_window`. Pixels are in the order of the
+        store and each is there once, also where ranges overlap.
     transform : callable or None
         Takes and returns float32 flux of shape (..., L).
     target_transform : ZScore or None
@@ -69,6 +72,10 @@ class SpectraDataset(Dataset[Item]):
     ----------
     rows : ndarray, shape (n,), int64
         Row of the store of each item.
+    window : str, (float, float), tuple of them, PixelMask or None
+        The window as plain values.
+    pixels : ndarray, shape (L,), int64
+        Pixel of the store's spectra of each pixel of an item, increasing.
     label_names : tuple of str
         Label columns; empty without labels.
 
@@ -99,8 +106,7 @@ class SpectraDataset(Dataset[Item]):
         self.return_error = bool(return_error)
         self.missing = missing
         self._transform = transform
-        self._pixels = window_slice(self.store.wavelength, self.window)
-        self._decoder = self._make_decoder()
+        self._find_pixels()
         self.label_names = self._select_labels(labels)
         self.rows = self._select_rows()
         self.target_transform = self._fit(target_transform)
@@ -113,12 +119,12 @@ class SpectraDataset(Dataset[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Kernels and arrays of a million rows are made again where they are needed.
-        remade = ("rows", "scaled_targets", "_decoder")
+        remade = ("rows", "pixels", "scaled_targets", "_decoder")
         return {name: value for name, value in vars(self).items() if name not in remade}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._decoder = self._make_decoder()
+        self._find_pixels()
         self.rows = self._select_rows()
 
     def __repr__(self) -> str:
@@ -134,14 +140,13 @@ class SpectraDataset(Dataset[Item]):
 
     @property
     def n_pixels(self) -> int:
-        """Pixels per item, inside the window."""
-        n_pixels: int = self._pixels.stop - self._pixels.start
-        return n_pixels
+        """Pixels per item, inside the window: L."""
+        return len(self.pixels)
 
     @property
     def wavelength(self) -> npt.NDArray[np.float64]:
         """Wavelengths of the items' pixels, Å."""
-        return self.store.wavelength[self._pixels]
+        return self.store.wavelength[self.pixels]
 
     @property
     def label_units(self) -> tuple[str, ...]:
@@ -307,10 +312,6 @@ class SpectraDataset(Dataset[Item]):
         self._decoder.read(rows, out, np.arange(len(rows)))
         return out if is_fused(self._transform) else (self._transformed(out[0], rows),)
 
-    def _make_decoder(self) -> Decoder:
-        pixels = np.arange(self._pixels.start, self._pixels.stop)
-        return Decoder(self.store, self._transform, pixels, self.return_error)
-
     def _transformed(
         self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
@@ -326,10 +327,15 @@ class SpectraDataset(Dataset[Item]):
             row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
             msg = (
                 f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
-                f"{self._pixels.start + pixel}; it must give a number for every flux, NaN too"
+                f"{self.pixels[pixel]}; it must give a number for every flux, NaN too"
             )
             raise OptionError(msg)
         return result
+
+    def _find_pixels(self) -> None:
+        name = str(self.store.path)
+        self.pixels = window_pixels(self.store.wavelength, self.window, name)
+        self._decoder = Decoder(self.store, self._transform, self.pixels, self.return_error)
 
     def _select_rows(self) -> npt.NDArray[np.int64]:
         rows = np.arange(len(self.store))[self.store.rows_of(self.split)]

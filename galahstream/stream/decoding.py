@@ -53,8 +53,12 @@ class Decoder:
         return_error: bool,
     ) -> None:
         self._flux = store.flux
-        self._kernel = choose_kernel(store.flux.encoding, transform)
-        self._first_pixel = int(pixels[0])
+        first, last = int(pixels[0]), int(pixels[-1])
+        are_adjacent = last - first == len(pixels) - 1
+        self._first_pixel = first if are_adjacent else 0
+        self._kernel = choose_kernel(
+            store.flux.encoding, transform, pixels=None if are_adjacent else pixels
+        )
         self._error: SpectraArray | None = None
         if return_error:
             self._error = _checked_errors(store)

@@ -235,6 +235,13 @@ def _check_alike(first: SpectraDataset, other: SpectraDataset) -> None:
                 f"{shown(ours)}; {advice}"
             )
             raise OptionError(msg)
+    is_known = np.isfinite(first.wavelength).all()
+    if not is_known and not np.array_equal(first.pixels, other.pixels):
+        msg = (
+            f"{names} cannot be read together: their windows differ, {shown(other.window)} and "
+            f"{shown(first.window)}; give both the same one (window=)"
+        )
+        raise OptionError(msg)
     if not np.array_equal(first.wavelength, other.wavelength, equal_nan=True):
         msg = (
             f"{names} cannot be read together: their wavelengths differ; resample the spectra to a "

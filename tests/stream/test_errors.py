@@ -159,17 +159,26 @@ def test_every_item_has_the_errors_of_its_transformed_flux(
         )
 
 
-def test_errors_follow_the_flux_where_there_are_no_labels_and_in_a_window(
-    pair: Pair, tmp_path: Path
+@pytest.mark.parametrize(
+    ("window", "pixels"),
+    [
+        ((6510, 6520), np.arange(10, 21)),
+        ([(6510, 6520), (6540, 6543), (6519, 6522)], np.r_[10:23, 40:44]),
+        (np.arange(N_PIXELS) % 5 == 2, np.arange(2, N_PIXELS, 5)),
+    ],
+    ids=["range", "ranges", "mask"],
+)
+@pytest.mark.parametrize("options", STORES[:2], ids=str)
+def test_errors_follow_the_flux_in_any_window_and_without_labels(
+    pair: Pair, tmp_path: Path, window: Any, pixels: npt.NDArray[np.int64], options: dict[str, Any]
 ) -> None:
     grid = np.linspace(6500, 6563, N_PIXELS)
-    store = convert(pair.with_errors, tmp_path / "errors", wavelength=grid)
-    dataset = SpectraDataset(store, labels=None, window=(6510, 6520), return_error=True)
-    flux, error = dataset[[3, 5]]
-    inside = slice(10, 21)
-    assert flux.shape == error.shape == (2, 11)
+    store = convert(pair.with_errors, tmp_path / "errors", wavelength=grid, **options)
+    dataset = SpectraDataset(store, labels=None, window=window, return_error=True)
+    flux, error = dataset[:]
+    assert flux.shape == error.shape == (42, len(pixels))
     complete = SpectraDataset(store, labels=None, return_error=True)
-    assert torch.equal(error, complete[[3, 5]][1][:, inside])
+    assert torch.equal(error, complete[:][1][:, pixels])
 
 
 @pytest.mark.parametrize("reading", ["mapped", "pread"])

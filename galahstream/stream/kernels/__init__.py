@@ -12,7 +12,7 @@ import numpy.typing as npt
 from galahstream.store.quantization import Encoding
 from galahstream.stream.kernels import errors as numpy_errors
 from galahstream.stream.kernels import numpy as numpy_kernels
-from galahstream.stream.kernels.base import Kernel
+from galahstream.stream.kernels.base import Kernel, Pixels
 from galahstream.stream.kernels.errors import ErrorKernel
 from galahstream.stream.transforms import FluxTransform, LogFlux
 
@@ -33,13 +33,13 @@ __all__ = [
 class KernelBackend:
     """The kernels of numba or numpy.
 
-    `make_kernel` takes an encoding and a `LogFlux` or None; `problem` tells why
-    numba's kernels cannot be used.
-    `make_error_kernel` takes an encoding, a `LogFlux` or None, and pixels.
+    `make_kernel` takes an encoding, a `LogFlux` or None, and pixels or None;
+    `make_error_kernel` takes an encoding, a `LogFlux` or None, and pixels. `problem` tells
+    why numba's kernels cannot be used.
     """
 
     name: str
-    make_kernel: Callable[[Encoding, LogFlux | None], Kernel]
+    make_kernel: Callable[[Encoding, LogFlux | None, Pixels], Kernel]
     make_error_kernel: Callable[[Encoding, LogFlux | None, npt.NDArray[np.int64]], ErrorKernel]
     problem: str = ""
 
@@ -73,7 +73,10 @@ def best_backend() -> KernelBackend:
 
 
 def choose_kernel(
-    encoding: Encoding, transform: FluxTransform, backend: KernelBackend | None = None
+    encoding: Encoding,
+    transform: FluxTransform,
+    backend: KernelBackend | None = None,
+    pixels: Pixels = None,
 ) -> Kernel:
     """Return the kernel that reads stored values for a transform.
 
@@ -87,9 +90,12 @@ def choose_kernel(
         The transform of a dataset.
     backend : KernelBackend, optional
         Whose kernels; by default those of :func:`best_backend`.
+    pixels : ndarray, shape (n,), int64, optional
+        Pixels to read of each row, increasing, counted from where it starts; by default
+        as many adjacent ones as the output holds, which is fastest.
     """
     log = transform if is_fused(transform) else None
-    return (backend or best_backend()).make_kernel(encoding, log)
+    return (backend or best_backend()).make_kernel(encoding, log, pixels)
 
 
 def choose_error_kernel(

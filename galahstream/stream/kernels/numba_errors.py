@@ -11,14 +11,7 @@ from galahstream.stream.kernels import errors as numpy_kernels
 from galahstream.stream.kernels.errors import ErrorKernel
 from galahstream.stream.kernels.numba import compiled, inlined
 from galahstream.stream.transforms import LogFlux
-
-
-def pixel_spans(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return first pixel and end of each run of adjacent pixels, shape (K, 2)."""
-    runs = np.flatnonzero(np.diff(pixels) != 1) + 1
-    firsts, lasts = pixels[np.append(0, runs)], pixels[np.append(runs, len(pixels)) - 1]
-    return np.stack((firsts, lasts + 1), axis=1)
-
+from galahstream.survey.windows import pixel_spans
 
 # A float16 has the exponent bias 15, a float32 the bias 127.
 _BIAS = np.float32(2.0**112)
