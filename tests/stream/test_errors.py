@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.utils.data import ConcatDataset, DataLoader, Subset
@@ -102,6 +102,7 @@ def test_every_stored_error_becomes_that_of_the_transformed_flux(
 
 @with_both
 @with_encodings
+@settings(deadline=None)  # the first example may compile the kernel
 @given(
     error=hnp.arrays(np.float32, 40, elements=st.floats(0, 1e5, width=32)),
     kept=hnp.arrays(bool, 40),

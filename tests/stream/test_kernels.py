@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -192,6 +192,7 @@ def test_only_the_rows_asked_for_are_written(
     [Float32(), Quantized16.over(*DEFAULT_RANGE), HalfPrecision()],
     ids=["float32", "uint16", "float16"],
 )
+@settings(deadline=None)  # the first example may compile the kernel
 @given(
     pixels=st.sets(st.integers(0, 99), min_size=1).map(sorted),
     starts=st.lists(st.integers(0, 200), max_size=5),
