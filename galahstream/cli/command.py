@@ -128,21 +128,23 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(msg) from None
 
 
-def window(text: str | None) -> str | tuple[float, float] | None:
-    """Read the name of a camera, or a range in Å such as ``6550:6580``.
+def windows(texts: Sequence[str] | None) -> list[str | tuple[float, float]] | None:
+    """Read names of cameras or selections, and ranges in Å such as ``6550:6580``.
 
     Raises
     ------
     OptionError
-        If the range is not two numbers.
+        If a range is not two numbers.
     """
-    if text is None or ":" not in text:
-        return text
+    return None if texts is None else [_range(text) if ":" in text else text for text in texts]
+
+
+def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
         return float(low), float(high)
     except ValueError as error:
-        msg = f"window {text!r} cannot be read; expected a camera's name, or Å as in 6550:6580"
+        msg = f"window {text!r} cannot be read; expected a name, or a range in Å as in 6550:6580"
         raise OptionError(msg) from error
 
 

@@ -65,13 +65,12 @@ def _draw_spectrum(store: "Store", options: argparse.Namespace, out: Path) -> st
         if name in DEFAULT_LABELS
     ]
     title = ", ".join([f"star {store.ids[row]}", *values])
-    error = getattr(store, "error", None)
     plot_spectrum(
         store.wavelength,
         store.flux[row],
         title,
         out,
-        error=None if error is None else error[row],
+        error=None if store.error is None else store.error[row],
         note=_note(store),
     )
     return title

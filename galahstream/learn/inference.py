@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from galahstream.errors import CheckpointError, LabelError
+from galahstream.errors import CheckpointError, LabelError, WavelengthError
 from galahstream.learn.losses import Loss, MeanSquaredError
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
@@ -133,7 +133,8 @@ def evaluate(
     Raises
     ------
     CheckpointError
-        If the model was trained on spectra of another length, frame or wavelength grid.
+        If the model was trained on spectra of another length, frame or wavelength grid, or on
+        a window that the store does not have.
     LabelError
         If the store lacks a label of the model, or has it in another unit.
     """
@@ -183,7 +184,8 @@ def predict(
     Raises
     ------
     CheckpointError
-        If the model was trained on spectra of another length, frame or wavelength grid.
+        If the model was trained on spectra of another length, frame or wavelength grid, or on
+        a window that the store does not have.
     """
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
@@ -246,15 +248,19 @@ def _open_dataset(
     missing: Missing = "raise",
 ) -> SpectraDataset:
     """Return a dataset prepared like the training data of a model, after checking that it fits."""
-    dataset = SpectraDataset(
-        store,
-        split,
-        labels=labels,
-        window=recipe.window,
-        transform=recipe.transform,
-        target_transform=recipe.target_transform,
-        missing=missing,
-    )
+    try:
+        dataset = SpectraDataset(
+            store,
+            split,
+            labels=labels,
+            window=recipe.window,
+            transform=recipe.transform,
+            target_transform=recipe.target_transform,
+            missing=missing,
+        )
+    except WavelengthError as error:
+        msg = f"the store does not have the pixels that the model was trained on: {error}"
+        raise CheckpointError(msg) from error
     _check_frame(dataset, recipe)
     _check_grid(dataset, recipe)
     if dataset.n_pixels != recipe.n_pixels:
@@ -310,17 +316,19 @@ def _described(grid: GridIdentity, n_pixels: int, covered: tuple[float, float] |
 
 
 def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
-    covered, expected = wavelength_range(dataset), recipe.wavelength_range
-    if covered is None or expected is None:
+    grid, stop = dataset.wavelength, 0
+    if not np.isfinite(grid).all():
         return
-    offset = max(abs(a - b) for a, b in zip(covered, expected, strict=True))
-    if offset > MAX_WAVELENGTH_OFFSET:
-        msg = (
-            f"{dataset.store.path} covers {covered[0]:.1f} to {covered[1]:.1f} Å and the model was "
-            f"trained on {expected[0]:.1f} to {expected[1]:.1f} Å; use a store with the same "
-            f"wavelengths"
-        )
-        raise CheckpointError(msg)
+    for span in recipe.known_spans:
+        start, stop = stop, stop + span.n_pixels
+        first, last = float(grid[start]), float(grid[stop - 1])
+        if max(abs(first - span.first), abs(last - span.last)) > MAX_WAVELENGTH_OFFSET:
+            msg = (
+                f"{dataset.store.path} covers {first:.1f} to {last:.1f} Å where the model was "
+                f"trained on {span.first:.1f} to {span.last:.1f} Å; use a store with the same "
+                f"wavelengths"
+            )
+            raise CheckpointError(msg)
 
 
 def _check_units(dataset: SpectraDataset, recipe: Recipe) -> None:

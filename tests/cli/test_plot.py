@@ -10,9 +10,9 @@ import pytest
 from galahstream.cli.main import main
 from galahstream.conversion.convert import convert
 from galahstream.sources.memory import MemorySource
-from galahstream.store import Store
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.wavelength import NOMINAL_PIXELS, nominal_grid
+from tests.conftest import Pair
 
 LABELS = {
     "teff": np.linspace(4500, 6500, 20),
@@ -75,13 +75,12 @@ def test_the_caption_says_how_true_the_wavelengths_are(
 
 
 def test_errors_of_a_store_are_drawn(
-    make_store: MakeStore, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    pair: Pair, tmp_path: Path, drawn: list[dict[str, Any]]
 ) -> None:
-    path = make_store(Provenance(), wavelength=GRID)
-    errors = np.arange(20 * 64, dtype=np.float32).reshape(20, 64)
-    monkeypatch.setattr(Store, "error", errors, raising=False)
-    assert main(["plot", path, "--row", "7"]) == 0
-    assert drawn[0]["error"].tolist() == errors[7].tolist()
+    store = convert(pair.with_errors, tmp_path / "store")
+    assert main(["plot", str(store.path), "--row", "7"]) == 0
+    assert store.error is not None
+    np.testing.assert_array_equal(drawn[0]["error"], store.error[7])
 
 
 @pytest.mark.slow

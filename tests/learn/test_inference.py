@@ -13,6 +13,7 @@ import torch
 from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
 from galahstream.learn.inference import Predictions, evaluate, predict
+from galahstream.learn.models.base import as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import GridIdentity, Recipe
 from galahstream.learn.results import TrainingResult
@@ -20,6 +21,7 @@ from galahstream.learn.trained_model import TrainedModel, load_model, save_model
 from galahstream.sources.memory import MemorySource
 from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.transforms import LogFlux
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.wavelength import NOMINAL_PIXELS, nominal_grid
 from tests.conftest import Pair, make_pair
@@ -102,6 +104,77 @@ def test_spectra_of_another_wavelength_range_are_refused(
     else:
         with pytest.raises(CheckpointError, match=r"5994\.9 to 6057\.9 Å .*6000\.0 to 6063\.0 Å"):
             predict(model, store)
+
+
+WINDOWS = [(6010.0, 6025.0), (6040.0, 6055.0)]
+GRID: npt.NDArray[np.float64] = np.arange(6000.0, 6064.0)
+
+
+def of_grid(folder: Path, grid: npt.NDArray[np.float64]) -> Store:
+    raw = make_pair(folder, pixels=len(grid)).folder
+    return convert(raw, folder.with_suffix(".store"), wavelength=grid)
+
+
+def of_window(store: Store, window: Any) -> TrainedModel:
+    """Return a model with random weights that reads a window of a store."""
+    dataset = SpectraDataset(store, labels=("teff",), window=window)
+    return TrainedModel(SpectraCNN(dataset.n_pixels, 1), Recipe.of_dataset(dataset, 7))
+
+
+@pytest.mark.parametrize(
+    "window", [WINDOWS, np.isin(GRID, [*range(6010, 6026), *range(6040, 6056)])], ids=["Å", "mask"]
+)
+def test_a_model_of_several_windows_reads_them_of_another_store(
+    tmp_path: Path, window: Any
+) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), window)
+    other = of_grid(tmp_path / "b", GRID - 0.2)
+    if window is WINDOWS:
+        with pytest.raises(CheckpointError, match="30 pixels per star and the model takes 32"):
+            predict(model, other)
+        other = of_grid(tmp_path / "c", GRID)
+    pixels = [*range(10, 26), *range(40, 56)]
+    flux = torch.from_numpy(LogFlux()(other.flux[:][:, pixels]))
+    with torch.inference_mode():
+        expected = model.recipe.to_labels(as_prediction(model(flux)).mean.numpy())
+    assert np.allclose(predict(model, other).labels, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "text"),
+    [
+        (GRID[:40], r"the model was trained on: window \(6040\.0, 6055\.0\): no pixel .*\.store "),
+        (GRID[:50], "26 pixels per star and the model takes 32"),
+        (
+            np.concatenate((np.arange(6010, 6022), np.linspace(6022.2, 6025, 8), GRID[44:])),
+            r"covers 6023\.8 to 6055\.0 Å where the model was trained on 6040\.0 to 6055\.0 Å",
+        ),
+    ],
+    ids=["a window is missing", "a window is cut", "as many pixels, other ones"],
+)
+def test_a_store_whose_windows_do_not_fit_is_refused(
+    tmp_path: Path, grid: npt.NDArray[np.float64], text: str
+) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), WINDOWS)
+    with pytest.raises(CheckpointError, match=text):
+        predict(model, of_grid(tmp_path / "b", grid))
+
+
+def test_a_mask_needs_spectra_of_its_length_and_wavelengths(tmp_path: Path) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), np.isin(GRID, GRID[[3, *range(20, 50)]]))
+    with pytest.raises(CheckpointError, match=r"a mask of 64 pixels, .* have 63"):
+        predict(model, of_grid(tmp_path / "b", GRID[1:]))
+    with pytest.raises(CheckpointError, match=r"where the model was trained on 6003\.0 to 6003\.0"):
+        predict(model, of_grid(tmp_path / "c", GRID + 7))
+
+
+def test_a_store_of_nothing_but_the_windows_fits(tmp_path: Path) -> None:
+    pixels = [*range(10, 26), *range(40, 56)]
+    whole = of_grid(tmp_path / "a", GRID)
+    model = of_window(whole, WINDOWS)
+    flux = whole.flux[:][:, pixels]
+    part = convert(flux, tmp_path / "part", wavelength=GRID[pixels], split=(0, 0, 1))
+    assert np.array_equal(predict(model, part).labels, predict(model, whole).labels)
 
 
 def test_predictions_are_written_into_a_pipe(tmp_path: Path) -> None:
