@@ -60,18 +60,18 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
         if len(damaged):
-            opened = _open_spectra(source, store)
+            opened = _open_spectra(source, store, progress)
             check_apart(destination, map(resolved, opened.files))
             restored = {int(row): _restored_row(store, opened, int(row)) for row in damaged}
             _write_again(store, restored, progress)
     return damaged
 
 
-def _open_spectra(source: AnySource, store: Store) -> Source:
+def _open_spectra(source: AnySource, store: Store, progress: bool) -> Source:
     try:
-        return open_input(source, on_bad="skip")
+        return open_input(source, on_bad="skip", progress=progress)
     except LabelError:  # columns without names, which may have those of the store
-        return open_input(source, list(store.labels), on_bad="skip")
+        return open_input(source, list(store.labels), on_bad="skip", progress=progress)
 
 
 def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
