@@ -30,7 +30,15 @@ from galahstream.sources.arrays import (
     holds_large_integers,
 )
 from galahstream.sources.base import Spectra, as_float32
-from galahstream.sources.parquet_table import ParquetTable, Rows
+from galahstream.sources.parquet_table import (
+    ParquetTable,
+    Rows,
+    as_numbers,
+    is_integer,
+    is_number,
+    is_text,
+    list_dtype,
+)
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.survey.units import angstrom_per, is_relative
 from galahstream.survey.wavelength import check_grid
@@ -100,7 +108,7 @@ class ParquetSource(ArraySource):
         self._spectrum = _spectrum_columns(table, flux, wavelength, ivar, errors)
         table.check_types([name for name in self._spectrum if name is not None])
         self._grid, n_pixels = _first_grid(table, self._spectrum)
-        dtype = _list_dtype(table.type_of(self._spectrum.flux))
+        dtype = list_dtype(table.type_of(self._spectrum.flux))
         name = f"{table.path}, column {self._spectrum.flux!r}"
         check_flux_shape((len(table), n_pixels), dtype or np.dtype(object), name)
         _check_flux_unit(table, self._spectrum.flux)
@@ -145,9 +153,9 @@ class ParquetSource(ArraySource):
     def read_raw_column(self, column: str) -> npt.NDArray[Any]:
         """Return a column, shape (N,); of text, one integer for each different text."""
         values = self._table.read_column(column)
-        if _is_text(values.type):
+        if is_text(values.type):
             values = values.dictionary_encode().indices
-        return _as_numbers(values, f"{self.name}, column {column!r}")
+        return as_numbers(values, f"{self.name}, column {column!r}")
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux in order."""
@@ -207,9 +215,9 @@ def _list_column(
 ) -> str | None:
     """Return a list column: the one that was named, or the first of the usual ones."""
     if given is None:
-        return next((name for name in usual if _list_dtype(table.type_of(name))), None)
+        return next((name for name in usual if list_dtype(table.type_of(name))), None)
     found = table.type_of(given)
-    if _list_dtype(found) is None:
+    if list_dtype(found) is None:
         kind = f"is {found}" if found is not None else "is not there"
         msg = (
             f"{table.path}: column {given!r} {kind}; expected a list of numbers per star "
@@ -303,30 +311,6 @@ def _error_of(ivar: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return error
 
 
-def _list_dtype(arrow_type: Any) -> np.dtype[Any] | None:
-    """Return the NumPy dtype of a list of numbers, or None for another type."""
-    types = import_module("pyarrow").types
-    kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    if arrow_type is None or not any(is_kind(arrow_type) for is_kind in kinds):
-        return None
-    return (
-        np.dtype(arrow_type.value_type.to_pandas_dtype())
-        if _is_number(arrow_type.value_type)
-        else None
-    )
-
-
-def _is_number(arrow_type: Any) -> bool:
-    types = import_module("pyarrow").types
-    return bool(types.is_integer(arrow_type) or types.is_floating(arrow_type))
-
-
-def _is_text(arrow_type: Any) -> bool:
-    types = import_module("pyarrow").types
-    kinds = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    return any(is_kind(arrow_type) for is_kind in kinds)
-
-
 def _check_flux_unit(table: ParquetTable, column: str) -> None:
     unit = table.unit_of(column)
     if unit is not None and not is_relative(unit):
@@ -355,7 +339,7 @@ def _flux_notes(table: ParquetTable, flux: str, given: str | None) -> list[str]:
 
 def _number_columns(table: ParquetTable) -> tuple[str, ...]:
     return tuple(
-        name for name in table.columns if "." not in name and _is_number(table.type_of(name))
+        name for name in table.columns if "." not in name and is_number(table.type_of(name))
     )
 
 
@@ -383,31 +367,10 @@ def _choose(
 
 def _holds_ids(table: ParquetTable, column: str) -> bool:
     """Return whether a column holds integers beyond 2**53."""
-    if table.type_of(column).bit_width < 64 or not _is_integer(table.type_of(column)):
+    if table.type_of(column).bit_width < 64 or not is_integer(table.type_of(column)):
         return False
     values = table.read_column(column).drop_null().to_numpy(zero_copy_only=False)
     return holds_large_integers(values)
-
-
-def _is_integer(arrow_type: Any) -> bool:
-    return bool(import_module("pyarrow").types.is_integer(arrow_type))
-
-
-def _as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
-    """Return a pyarrow array of numbers in its own dtype; float64 with NaN if some are null."""
-    if values.null_count == 0:
-        numbers: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
-        return numbers
-    known = values.drop_null().to_numpy(zero_copy_only=False)
-    if holds_large_integers(known):
-        msg = (
-            f"{name} holds integers beyond 2**53, and {values.null_count} rows have none; float64 "
-            f"cannot hold them beside missing values: give every star an integer"
-        )
-        raise LabelError(msg)
-    numbers = np.full(len(values), np.nan)
-    numbers[values.is_valid().to_numpy(zero_copy_only=False)] = known
-    return numbers
 
 
 def _read_ids(
@@ -417,8 +380,8 @@ def _read_ids(
     if column is None:
         return None, []
     values, name = table.read_column(column), f"{table.path}, column {column!r}"
-    if not _is_text(values.type):
-        return checked_ids(_as_numbers(values, name), len(table), name), []
+    if not is_text(values.type):
+        return checked_ids(as_numbers(values, name), len(table), name), []
     texts = [
         text.decode(errors="replace") if isinstance(text, bytes) else text
         for text in values.to_pylist()

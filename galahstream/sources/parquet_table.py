@@ -6,13 +6,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from galahstream.errors import (
     ExtraMissingError,
     GalahStreamError,
+    LabelError,
     SourceFormatError,
     SourceMissingError,
     SourceShapeError,
 )
+from galahstream.sources.arrays import holds_large_integers
 from galahstream.sources.base import explain_access_errors, pointer_reason
 from galahstream.sources.parquet_folder import find_parquet_files
 from galahstream.survey.units import unit_attribute
@@ -210,6 +215,58 @@ class ParquetTable:
             reason = " ".join(str(error).split())[:_MAX_REASON_LENGTH]
             msg = f"{path}: pyarrow cannot read this file ({reason}); copy or download it again"
             raise SourceFormatError(msg) from error
+
+
+def list_dtype(arrow_type: Any) -> np.dtype[Any] | None:
+    """Return the NumPy dtype of a list of numbers, or None for another type."""
+    types = import_module("pyarrow").types
+    kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    is_list = arrow_type is not None and any(is_kind(arrow_type) for is_kind in kinds)
+    if not is_list or not is_number(arrow_type.value_type):
+        return None
+    dtype: np.dtype[Any] = np.dtype(arrow_type.value_type.to_pandas_dtype())
+    return dtype
+
+
+def is_number(arrow_type: Any) -> bool:
+    """Return whether a pyarrow type is that of integers or floats."""
+    types = import_module("pyarrow").types
+    return bool(types.is_integer(arrow_type) or types.is_floating(arrow_type))
+
+
+def is_text(arrow_type: Any) -> bool:
+    """Return whether a pyarrow type is that of texts, which may be stored as bytes."""
+    types = import_module("pyarrow").types
+    kinds = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(is_kind(arrow_type) for is_kind in kinds)
+
+
+def is_integer(arrow_type: Any) -> bool:
+    """Return whether a pyarrow type is that of integers."""
+    return bool(import_module("pyarrow").types.is_integer(arrow_type))
+
+
+def as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return a pyarrow array of numbers in its own dtype; float64 with NaN if some are null.
+
+    Raises
+    ------
+    LabelError
+        If some are null, and others are integers that float64 cannot hold exactly.
+    """
+    if values.null_count == 0:
+        numbers: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+        return numbers
+    known = values.drop_null().to_numpy(zero_copy_only=False)
+    if holds_large_integers(known):
+        msg = (
+            f"{name} holds integers beyond 2**53, and {values.null_count} rows have none; float64 "
+            f"cannot hold them beside missing values: give every star an integer"
+        )
+        raise LabelError(msg)
+    numbers = np.full(len(values), np.nan)
+    numbers[values.is_valid().to_numpy(zero_copy_only=False)] = known
+    return numbers
 
 
 def _check_magic(path: Path) -> None:

@@ -189,6 +189,7 @@ def test_data_sets_of_other_formats_are_read_and_only_what_they_need_is_download
     assert not set(OTHER) & set(spectra)
 
 
+@pytest.mark.slow
 def test_star_files_of_a_data_set_are_read(hub: Hub, tmp_path: Path) -> None:
     flux = [write_fits_star(tmp_path / "stars", STAR + number, "dr4->f4") for number in range(2)]
     hub.commit({**OTHER, **contents(tmp_path / "stars", "night/")})

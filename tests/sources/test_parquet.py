@@ -153,6 +153,7 @@ def test_partitions_may_be_folders_and_have_another_suffix(tmp_path: Path) -> No
     assert np.array_equal(open_source(tmp_path / "hats").ids, IDS)
 
 
+@pytest.mark.slow
 def test_the_layout_of_apogee_dr17_of_multimodaluniverse_becomes_a_store(tmp_path: Path) -> None:
     tables = [apogee_table(5), apogee_table(7)]
     folder = write_collection(tmp_path / "mmu_apogee_dr17", tables)
