@@ -120,7 +120,7 @@ def open_input(
     labels: LabelChoice = None,
     on_bad: OnBad = "raise",
     *,
-    progress: bool = True,
+    progress: bool = False,
 ) -> Source:
     """Open a store, or what :func:`~galahstream.sources.open.open_source` takes."""
     if isinstance(source, Store):

@@ -45,7 +45,7 @@ def open_source(
     labels: LabelChoice = None,
     on_bad: OnBad = "raise",
     *,
-    progress: bool = True,
+    progress: bool = False,
 ) -> Source:
     """Open a source.
 

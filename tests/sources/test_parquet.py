@@ -458,3 +458,22 @@ def test_a_converted_store_is_that_of_the_same_arrays(tmp_path: Path) -> None:
     assert np.array_equal(ours.labels["teff"], theirs.labels["teff"])
     assert np.array_equal(ours.wavelength, theirs.wavelength)
     assert ours.manifest.provenance.reader == "ParquetSource"
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_block_whatever_the_size_of_a_row_group(tmp_path: Path) -> None:
+    flux = np.random.default_rng(3).uniform(size=(2048, 4096)).astype(np.float32)
+    values = pa.FixedSizeListArray.from_arrays(pa.array(flux.reshape(-1)), flux.shape[1])
+    grids = pa.FixedSizeListArray.from_arrays(
+        pa.array(np.tile(np.arange(1.0, 4097.0), len(flux))), flux.shape[1]
+    )
+    path = write_parquet(tmp_path / "a.parquet", {"flux": values, "lambda": grids})
+    del values, grids
+    pool, usual_pool = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        n_rows = sum(len(block) for block in ParquetSource(path).iter_blocks(16))
+    finally:
+        pa.set_memory_pool(usual_pool)
+    assert n_rows == len(flux)
+    assert pool.max_memory() < flux.nbytes / 2
