@@ -33,7 +33,13 @@ from galahstream.conversion.staging import (
     staging,
 )
 from galahstream.conversion.store_source import AnySource, open_input
-from galahstream.errors import BadSpectraError, LabelError, OptionError
+from galahstream.errors import (
+    BadSpectraError,
+    LabelError,
+    OptionError,
+    SourceShapeError,
+    WavelengthError,
+)
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike
@@ -44,6 +50,9 @@ from galahstream.store.manifest import Manifest
 from galahstream.store.writer import StoreWriter, array_digests, checked_manifest_size
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
+
+# The same source and options raise these again.
+_RECURRING = (BadSpectraError, LabelError, OptionError, SourceShapeError, WavelengthError)
 
 
 def convert(
@@ -181,7 +190,7 @@ def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> 
     destination = resolved(dest)
     check_apart(destination, named_paths(source))
     with staging(destination, overwrite=options.overwrite, take_over=options.take_over) as area:
-        opened = open_input(source, options.labels, options.on_bad)
+        opened = open_input(source, options.labels, options.on_bad, progress=options.progress)
         check_apart(destination, map(resolved, opened.files))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)
@@ -255,7 +264,7 @@ class _Conversion:
         try:
             with explain_disk_full(self._area.store):
                 yield
-        except (BadSpectraError, OptionError, LabelError):
+        except _RECURRING:
             self._area.clear()
             raise
         except BaseException as error:

@@ -62,7 +62,7 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
         if len(damaged):
-            opened = _open_spectra(source, store)
+            opened = _open_spectra(source, store, progress)
             check_apart(destination, map(resolved, opened.files))
             restored: dict[str, dict[int, _StoredRow]] = {}
             for name, array in store.spectra.items():
@@ -72,11 +72,11 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     return damaged
 
 
-def _open_spectra(source: AnySource, store: Store) -> Source:
+def _open_spectra(source: AnySource, store: Store, progress: bool) -> Source:
     try:
-        return open_input(source, on_bad="skip")
+        return open_input(source, on_bad="skip", progress=progress)
     except LabelError:  # columns without names, which may have those of the store
-        return open_input(source, list(store.labels), on_bad="skip")
+        return open_input(source, list(store.labels), on_bad="skip", progress=progress)
 
 
 def _restored_row(store: Store, source: Source, row: int, name: str) -> _StoredRow:

@@ -13,6 +13,7 @@ from galahstream.errors import LabelError
 from galahstream.sources.arrays import ArraySource
 from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explain_access_errors
 from galahstream.sources.hdf5 import is_hdf5_file
+from galahstream.sources.huggingface import is_hub_address
 from galahstream.sources.open import Arrays, PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS
@@ -128,16 +129,25 @@ class StoreSource(ArraySource):
             yield Spectra(self._store.flux[rows], None if error is None else error[rows])
 
 
-def open_input(source: AnySource, labels: LabelChoice = None, on_bad: OnBad = "raise") -> Source:
+def open_input(
+    source: AnySource,
+    labels: LabelChoice = None,
+    on_bad: OnBad = "raise",
+    *,
+    progress: bool = False,
+) -> Source:
     """Open a store, or what :func:`~galahstream.sources.open.open_source` takes."""
     if isinstance(source, Store):
         return StoreSource(source.path, labels)
-    if isinstance(source, str | os.PathLike) and _is_store(Path(source)):
+    if isinstance(source, str | os.PathLike) and _is_store(source):
         return StoreSource(Path(source), labels)
-    return open_source(source, labels, on_bad)
+    return open_source(source, labels, on_bad, progress=progress)
 
 
-def _is_store(path: Path) -> bool:
+def _is_store(source: PathLike) -> bool:
+    if is_hub_address(source):
+        return False
+    path = Path(source)
     with explain_access_errors(path):
         if path.is_dir():
             return is_store_folder(path)

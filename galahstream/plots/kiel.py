@@ -10,7 +10,7 @@ from galahstream.plots.figures import figure_format, new_figure, save_figure
 
 # Stars beyond these percentiles have the colour of the end of the scale.
 _COLOUR_PERCENTILES = (2, 98)
-# Beyond so many stars markers are smaller.
+# Plots of more stars have smaller markers.
 _MAX_LARGE_MARKERS = 5000
 
 

@@ -50,7 +50,7 @@ Resampling: TypeAlias = Literal["flux-conserving", "linear"]
 SPEED_OF_LIGHT = 299_792.458
 """km/s."""
 
-# A step so many times longer than those on both sides is a gap, as between cameras.
+# A step longer than those on both sides by more than this factor is a gap, as between cameras.
 _GAP = 1.5
 # In old pixels: edges closer than this differ by rounding only.
 _ROUNDING = 1e-7

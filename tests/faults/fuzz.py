@@ -119,7 +119,21 @@ def kinds(folder: Path) -> dict[str, Kind]:
         stars = _fits_stars(folder / "stars")
         first = min(stars.iterdir())
         files["source fits"] = Kind(stars, first, _read_source)
+    if importlib.util.find_spec("pyarrow"):
+        table = _parquet_table(folder / "survey.parquet", np.load(pair / "spectra.npy"))
+        files["source parquet"] = Kind(table, table, _read_source)
     return files
+
+
+def _parquet_table(path: Path, flux: Any) -> Path:
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    grids = np.tile(np.arange(1.0, flux.shape[1] + 1), (len(flux), 1))
+    spectrum = arrow.StructArray.from_arrays(
+        [arrow.array(list(flux)), arrow.array(list(grids))], names=["flux", "lambda"]
+    )
+    table = {"spectrum": spectrum, "teff": np.arange(20.0), "object_id": np.arange(20)}
+    parquet.write_table(arrow.table(table), path, row_group_size=7)
+    return path
 
 
 def mutated(good: bytes, generator: np.random.Generator) -> bytes:
