@@ -35,7 +35,8 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="folder with spectra.npy, the two .npy files, HDF5 file, FITS folder, or store",
+        help="folder with spectra.npy, the two .npy files, HDF5 or Parquet file, FITS or Parquet "
+        "folder, store, or hf://OWNER/NAME",
     )
     parser.add_argument(
         "dest", type=Path, metavar="DEST", help="store to create: a folder, or a file for hdf5"

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion.journal import FluxSummary, Journal, Setting
+from galahstream.conversion.journal import Journal, Setting, SpectraSummary
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.pipeline import (
     BlockReader,
-    FluxPipeline,
+    SpectraPipeline,
     count_intact_blocks,
     find_empty_spectra,
 )
@@ -33,7 +33,13 @@ from galahstream.conversion.staging import (
     staging,
 )
 from galahstream.conversion.store_source import AnySource, open_input
-from galahstream.errors import BadSpectraError, LabelError, OptionError
+from galahstream.errors import (
+    BadSpectraError,
+    LabelError,
+    OptionError,
+    SourceShapeError,
+    WavelengthError,
+)
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike
@@ -44,6 +50,9 @@ from galahstream.store.manifest import Manifest
 from galahstream.store.writer import StoreWriter, array_digests, checked_manifest_size
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
+
+# The same source and options raise these again.
+_RECURRING = (BadSpectraError, LabelError, OptionError, SourceShapeError, WavelengthError)
 
 
 def convert(
@@ -82,6 +91,8 @@ def convert(
         an array (N, K) or a mapping of names to (N,) values. Arrays are identified by
         their values: an interrupted conversion is resumed from equal ones, and
         :func:`~galahstream.conversion.repair.repair` takes them too.
+        If the source has an error of each pixel, so has the store, in ``store.error``: as
+        float16, NaN where it is unknown (not a positive number from 6e-8 to 65504).
     dest : path-like
         The store to create: a folder for ``"npy"``, a file for ``"hdf5"``, outside of
         the source.
@@ -201,7 +212,7 @@ class _Conversion:
         self._reader = BlockReader(source, options.block_bytes, options.progress)
 
     def run(self) -> None:
-        """Plan, write the flux, then everything else."""
+        """Plan, write the spectra, then everything else."""
         linked_flux = _linkable(self._source) if self._options.in_place else None
         is_empty = np.zeros(len(self._source), dtype=bool)
         if self._options.on_bad == "skip":
@@ -232,18 +243,18 @@ class _Conversion:
         journal: Journal,
         settings: Sequence[Setting],
     ) -> None:
-        pipeline = FluxPipeline(
+        pipeline = SpectraPipeline(
             self._reader,
             plan.stored_row,
-            writer.flux,
+            writer.writers,
             self._options.encoding,
             self._options.jobs,
         )
-        location = writer.flux.location
-        if location is None:  # the flux has no fixed byte offsets to verify and resume
+        locations = writer.locations
+        if locations is None:
             summary = pipeline.run()
         else:
-            n_intact = count_intact_blocks(journal.blocks, plan.stored_row, location)
+            n_intact = count_intact_blocks(journal.blocks, plan.stored_row, locations)
             journal.begin(settings, n_intact)
             summary = pipeline.run(tuple(journal.blocks), journal.add)
         arrays = plan.arrays(pipeline.digests)
@@ -258,7 +269,7 @@ class _Conversion:
         try:
             with explain_disk_full(self._area.store):
                 yield
-        except (BadSpectraError, OptionError, LabelError):
+        except _RECURRING:
             self._area.clear()
             raise
         except BaseException as error:
@@ -277,7 +288,7 @@ class _Conversion:
 def _complete(
     manifest: Manifest,
     arrays: dict[str, npt.NDArray[np.generic]],
-    summary: FluxSummary,
+    summary: SpectraSummary,
 ) -> Manifest:
     """Return the manifest of a plan with the counts and digests of what was written."""
     stored = manifest.quantization
@@ -286,6 +297,7 @@ def _complete(
         pixel_counts=summary.pixel_counts,
         digests=array_digests(arrays, manifest.spec),
         quantization=None if stored is None else replace(stored, clipped=summary.clipped),
+        error_counts=None if manifest.error_counts is None else summary.error_counts,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.sources.base import Source
+from galahstream.sources.huggingface import is_hub_address
 from galahstream.store import Store
 from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish, relation_to
@@ -129,7 +130,7 @@ def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
 def named_paths(source: object) -> Iterator[Path]:
     """Yield the paths that a user gave as a source, and those of the files of a pair in them.
 
-    There are none for arrays in memory.
+    There are none for arrays in memory and for addresses of the hub.
     """
     if isinstance(source, Store):
         yield resolved(source.path)
@@ -143,6 +144,8 @@ def named_paths(source: object) -> Iterator[Path]:
     elif isinstance(source, tuple | list):
         paths = [path for path in source if isinstance(path, str | os.PathLike)]
     for path in paths:
+        if is_hub_address(path):
+            continue
         yield resolved(path)
         # Any of them may be a link to the destination.
         yield from (resolved(Path(path, name)) for name in _PAIR_FILES)

@@ -148,10 +148,11 @@ class _Listing:
             raise SourceFormatError(msg)
         found, suffixes = self._found(), tuple(sorted(self._suffixes))
         folders, unused = self._folders.packed(), self._unused.packed()
-        is_first = np.diff(found.key, prepend=-1) != 0
+        is_first = _is_new(found.key)
         first = _Found._make(values[is_first] for values in found)
-        ids, row = np.unique(first.key // 10, return_inverse=True)
-        camera = first.key % 10 - 1
+        star, camera = first.key // 10, first.key % 10 - 1
+        is_star = _is_new(star)
+        ids, row = star[is_star], np.cumsum(is_star) - 1
 
         def by_star(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             """Return values of files by star and camera, shape (N, 4); -1 where there is none."""
@@ -159,8 +160,8 @@ class _Listing:
             table[row, camera] = values
             return table
 
-        resembled = np.array(self._resembled, dtype=np.int64)
-        is_missed = _is_missed(resembled, ids, first.key)
+        resembled = np.asarray(self._resembled)
+        is_missed = _is_missed(resembled, first.key)
         return StarFiles(
             folder=tree.top,
             ids=ids,
@@ -183,21 +184,26 @@ class _Listing:
     def _found(self) -> _Found:
         rank = {suffix: number for number, suffix in enumerate(sorted(self._suffixes))}
         sorted_number = np.array([rank[suffix] for suffix in self._suffixes], dtype=np.int16)
-        key = np.array(self._key, dtype=np.int64)
-        folder_number = np.array(self._folder_number, dtype=np.int32)
-        suffix = sorted_number[np.array(self._suffix, dtype=np.int16)]
+        key, folder_number = np.asarray(self._key), np.asarray(self._folder_number)
+        suffix = sorted_number[np.asarray(self._suffix)]
         order = np.lexsort((suffix, folder_number, key))
         return _Found(
             key[order],
             folder_number[order],
             suffix[order],
-            np.array(self._size, dtype=np.int64)[order],
-            np.array(self._mtime_ns, dtype=np.int64)[order],
+            np.asarray(self._size)[order],
+            np.asarray(self._mtime_ns)[order],
         )
 
 
+def _is_new(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which of some sorted numbers differ from the one before."""
+    is_new: npt.NDArray[np.bool_] = np.diff(numbers, prepend=-1) != 0
+    return is_new
+
+
 def _is_missed(
-    resembled: npt.NDArray[np.int64], ids: npt.NDArray[np.int64], keys: npt.NDArray[np.int64]
+    resembled: npt.NDArray[np.int64], keys: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Return which unused files may be a camera that the star they resemble lacks.
 
@@ -205,16 +211,14 @@ def _is_missed(
     ----------
     resembled : ndarray, shape (m,), int64
         Star and camera that each unused file resembles, as `resembled_star` returns them.
-    ids : ndarray, shape (N,), int64
-        Stars that have files.
     keys : ndarray, shape (n,), int64
-        Star and camera of each of these files, increasing.
+        Star and camera of each file that is used, increasing.
     """
-    star, camera = resembled // 10, resembled % 10
-    n_cameras = np.searchsorted(keys, ids * 10 + 9) - np.searchsorted(keys, ids * 10)
-    is_complete = np.isin(star, ids[n_cameras == len(CAMERAS)])
-    is_there = np.where(camera == 0, is_complete, np.isin(resembled, keys))
-    return (resembled >= 0) & ~is_there
+    may_be_any = resembled % 10 == 0
+    last = resembled + np.where(may_be_any, len(CAMERAS), 0)
+    n_there = np.searchsorted(keys, last, "right") - np.searchsorted(keys, resembled)
+    is_lacking = n_there < np.where(may_be_any, len(CAMERAS), 1)
+    return (resembled >= 0) & is_lacking
 
 
 def _doubles(

@@ -19,8 +19,12 @@ from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.galah_index import load_index, save_index
 from galahstream.sources.galah_listing import find_star_files, is_fits_folder
 from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
+from galahstream.sources.huggingface import HubAddress, HubSource, download, is_hub_address
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
+from galahstream.sources.parquet import ParquetSource
+from galahstream.sources.parquet_folder import is_parquet_folder
+from galahstream.sources.parquet_table import PARQUET_MAGIC
 from galahstream.survey.labels import LabelChoice
 
 
@@ -51,8 +55,9 @@ def open_source(
     Parameters
     ----------
     source : path-like, pair of path-like, array, (flux, labels), or Source
-        A folder with `spectra.npy` (and `labels.npy`), the two files, an HDF5
-        file, a folder of GALAH's FITS files or of folders of them, arrays in memory as
+        A folder with `spectra.npy` (and `labels.npy`), the two files, an HDF5 or Parquet
+        file, a folder of GALAH's FITS files, also in folders in it, or of Parquet files
+        (HATS), a data set of the Hugging Face hub as ``"hf://owner/name"``, arrays in memory as
         :class:`~galahstream.sources.memory.MemorySource` takes them, or a source
         that is already open.
     labels : label choice
@@ -63,7 +68,8 @@ def open_source(
         File that keeps the index of a folder of FITS files. It is written when the folder
         is listed; the same folder is not listed again while the file exists.
     progress : bool
-        Show a progress bar on a terminal when listing takes longer than a second.
+        Show progress bars on a terminal when something is downloaded, or takes longer than a
+        second to list.
 
     Returns
     -------
@@ -88,6 +94,9 @@ def open_source(
             f"labels) or a Source"
         )
         raise OptionError(msg)
+    if is_hub_address(source):
+        snapshot = download(HubAddress.parse(os.fspath(source)), progress=progress)
+        return HubSource(open_source(snapshot.path, labels, on_bad), snapshot.address)
     path = Path(source)
     with explain_access_errors(path):
         if not path.exists():
@@ -114,6 +123,9 @@ def _open_pair(pair: Sequence[Any], labels: LabelChoice) -> Source:
             f"a source of {len(pair)} items; expected a path, two paths (spectra.npy and "
             f"labels.npy), or two arrays (flux, labels)"
         )
+        raise OptionError(msg)
+    if any(map(is_hub_address, pair)):
+        msg = f"{pair[0]} and {pair[1]}: an address hf:// is a complete source; give it alone"
         raise OptionError(msg)
     if are_paths[0]:
         return NpyPairSource(Path(pair[0]), Path(pair[1]), labels)
@@ -157,6 +169,15 @@ def _reject_labels(folder: Path, options: _Options) -> None:
         raise LabelError(msg)
 
 
+def _is_parquet(path: Path) -> bool:
+    is_file = path.is_file() and _first_bytes(path).startswith(PARQUET_MAGIC)
+    return is_file or is_parquet_folder(path)
+
+
+def _open_parquet(path: Path, options: _Options) -> Source:
+    return ParquetSource(path, options.labels)
+
+
 def _is_npy(path: Path) -> bool:
     return path.is_file() and _first_bytes(path).startswith(NPY_MAGIC)
 
@@ -178,6 +199,7 @@ def _open_hdf5(path: Path, options: _Options) -> Source:
 _READERS = (
     _Reader(_is_pair_folder, _open_pair_folder),
     _Reader(is_fits_folder, _open_fits_folder),
+    _Reader(_is_parquet, _open_parquet),
     _Reader(_is_npy, _open_npy),
     _Reader(_is_hdf5, _open_hdf5),
 )
@@ -187,7 +209,8 @@ def _unknown_format(path: Path) -> SourceFormatError:
     if path.is_dir():
         content = "is already a store" if (path / "manifest.json").exists() else "holds no spectra"
         return SourceFormatError(
-            f"{path} {content}; expected a folder with spectra.npy, or with GALAH's FITS files"
+            f"{path} {content}; expected a folder with spectra.npy, GALAH's FITS files or "
+            f"Parquet files"
         )
     if not path.is_file():
         return SourceFormatError(f"{path} is neither a file nor a folder; expected one of them")
@@ -197,7 +220,8 @@ def _unknown_format(path: Path) -> SourceFormatError:
         return SourceFormatError(f"{path} is {pointer}")
     content = f"begins with {first_bytes[:8]!r}" if first_bytes else "is empty"
     return SourceFormatError(
-        f"{path} {content}: neither a .npy nor an HDF5 file, whatever its name says; check the file"
+        f"{path} {content}: neither a .npy, an HDF5 nor a Parquet file, whatever its name says; "
+        f"check the file"
     )
 
 
