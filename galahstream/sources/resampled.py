@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from galahstream.errors import OptionError, WavelengthError
 from galahstream.sources.base import Source, Spectra
-from galahstream.sources.wrappers import _Wrapper
+from galahstream.sources.wrapper import Wrapper
 from galahstream.survey.grids import Grid
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.resampling import (
@@ -35,7 +35,7 @@ from galahstream.survey.wavelength import check_grid
 from galahstream.system.digest import array_digest, text_digest
 
 
-class Resampled(_Wrapper):
+class Resampled(Wrapper):
     """The stars of a source on another wavelength grid.
 
     Parameters

@@ -28,6 +28,7 @@ from galahstream.errors import (
     WavelengthError,
 )
 from galahstream.sources.base import SkippedStar, Source, Spectra
+from galahstream.sources.wrapper import Wrapper
 from galahstream.survey.provenance import Provenance
 from galahstream.validation import check_count
 
@@ -38,69 +39,7 @@ _Read: TypeAlias = Callable[[Source, int, int], Iterator[Spectra]]
 _MAX_GAP_ROWS = 1024
 
 
-class _Wrapper(Source):
-    """What a wrapper shows of its source, or of the first of its sources, unchanged."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels of each spectrum, L."""
-        return self._source.n_pixels
-
-    @property
-    def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of the source, Å, shape (L,)."""
-        return self._source.wavelength
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the source's labels."""
-        return self._source.label_names
-
-    @property
-    def label_units(self) -> tuple[str, ...]:
-        """Units of the source's labels."""
-        return self._source.label_units
-
-    @property
-    def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars that the source skipped."""
-        return self._source.skipped
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where the source's spectra come from."""
-        return self._source.provenance
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether the source has errors."""
-        return self._source.has_errors
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Notes on all stars and files of the source."""
-        return self._source.notes
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files of the source."""
-        return self._source.files
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Folders of the source."""
-        return self._source.folders
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells that the spectra of the source changed."""
-        return self._source.fingerprint
-
-
-class _RowWrapper(_Wrapper):
+class _RowWrapper(Wrapper):
     """A wrapper that gives rows of its sources as they are."""
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:

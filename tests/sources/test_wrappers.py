@@ -13,7 +13,9 @@ from galahstream.sources.base import Source, Spectra
 from galahstream.sources.hdf5 import Hdf5Source
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NpyPairSource
+from galahstream.sources.resampled import Resampled
 from galahstream.sources.wrappers import Concatenated, Repeated, Selected
+from galahstream.survey.grids import resolve_grid
 from tests.sources.contract import read_all, read_errors
 from tests.sources.files import (
     ERRORS,
@@ -193,7 +195,13 @@ def test_notes_are_passed_on(pair: Source, tmp_path: Path) -> None:
     assert pair.notes == ()
 
 
-class _Changing(MemorySource):
+class _Unchanged(MemorySource):
+    """Flux on the same wavelengths as that of `_Changing`."""
+
+    wavelength = np.linspace(5000.0, 5001.0, N_PIXELS)
+
+
+class _Changing(_Unchanged):
     """Flux that is read from a folder, whose files tell nothing of it."""
 
     @property
@@ -206,8 +214,9 @@ class _Changing(MemorySource):
     [
         lambda source: Selected(source, [0, 2]),
         lambda source: Repeated(source, 2),
-        lambda source: Concatenated([source, MemorySource(FLUX[:3])]),
-        lambda source: Concatenated([MemorySource(FLUX[:3]), source]),
+        lambda source: Resampled(source, resolve_grid([5000.2, 5000.5])),
+        lambda source: Concatenated([source, _Unchanged(FLUX[:3])]),
+        lambda source: Concatenated([_Unchanged(FLUX[:3]), source]),
     ],
 )
 def test_a_wrapper_tells_that_the_spectra_of_its_source_changed_and_where_they_are(
