@@ -111,8 +111,8 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
         "--on-bad",
         choices=ON_BAD,
         default="raise",
-        help="what to do with stars that have no usable pixel, or a damaged, unfinished or "
-        "misnamed file (default: raise)",
+        help="what to do with stars that have no usable pixel, are there twice, or have a damaged, "
+        "unfinished or misnamed file (default: raise)",
     )
 
 

@@ -130,8 +130,8 @@ def convert(
         Seed of the split; default 42.
     on_bad : {"raise", "skip"}
         What to do with spectra without any usable pixel (all zero or not
-        finite) and with stars whose files are damaged, do not fit or are not named as
-        they should be. Skipped stars are listed in ``store.manifest.skipped``.
+        finite) and with stars whose files are damaged, do not fit, are there twice or are
+        not named as they should be. Skipped stars are listed in ``store.manifest.skipped``.
     in_place : bool
         Make the store around the source's .npy file without copying it: both names
         are then links to one file, whose rows keep their order. It must hold

@@ -154,7 +154,8 @@ class FitsSource(Source):
                 for camera, path in self._files.paths(row):
                     pixels = slice(camera * CAMERA_PIXELS, (camera + 1) * CAMERA_PIXELS)
                     flux[row - start, pixels] = _read_flux(path)
-                    status = path.stat()
+                    with explain_access_errors(path):
+                        status = path.stat()
                     self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
             yield flux
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,22 @@ def test_the_order_of_a_file_system_does_not_matter(
     assert other.fingerprint == index.fingerprint
     assert found(other) == found(index)
     assert np.array_equal(other.folder_number, index.folder_number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_stars_per_folder", [250, 1])
+def test_memory_is_that_of_arrays_and_not_of_objects(
+    tmp_path: Path, n_stars_per_folder: int
+) -> None:
+    n_stars = 1000
+    for number in range(n_stars):
+        star(tmp_path / str(number // n_stars_per_folder), STAR + number)
+    tracemalloc.start()
+    try:
+        files = find_star_files(tmp_path)
+        kept_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(files.ids) == n_stars
+    assert kept_bytes < 200 * n_stars
+    assert peak_bytes < 1000 * n_stars  # one path of each file would take more
