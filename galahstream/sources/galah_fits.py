@@ -196,8 +196,8 @@ def _problem_of_star(files: StarFiles, row: int) -> _Problem | None:
             reasons.append(printable(reason)[:_MAX_REASON_LENGTH])
         else:
             if n_pixels != CAMERA_PIXELS:
-                name = f"{path.name} ({CAMERAS[camera].name} camera)"
-                reasons.append(f"{name} has {n_pixels} pixels instead of 4096")
+                name = f"{path.relative_to(files.folder)} ({CAMERAS[camera].name} camera)"
+                reasons.append(f"{printable(name)} has {n_pixels} pixels instead of 4096")
     if not reasons:
         return None
     return _Problem(", ".join(reasons), SourceFormatError if is_damaged else BadSpectraError)

@@ -275,6 +275,17 @@ def test_a_star_in_two_nights_is_an_error_or_skipped_by_name(tmp_path: Path) -> 
     assert f"131123/{STAR}1.fits and 131124/{STAR}1.fits" in skipped.reason
 
 
+def test_a_star_that_cannot_be_used_is_named_with_the_folder_of_its_files(tmp_path: Path) -> None:
+    write_star(tmp_path / "131123", STAR, "dr3", cameras="1")
+    write_star(tmp_path / "131124", STAR + 1, "dr3", pixels=4095, cameras="2")
+    write_star(tmp_path / "131125", STAR + 2, "dr3", cameras="3")
+    (tmp_path / "131125" / f"{STAR + 2}3.fits").write_bytes(b"SIMPLE")
+    reasons = [skipped.reason for skipped in FitsSource(tmp_path, "skip").skipped]
+    assert len(reasons) == 2
+    assert reasons[0].startswith(f"131124/{STAR + 1}2.fits (green camera) has 4095 pixels")
+    assert reasons[1].startswith(f"131125/{STAR + 2}3.fits")
+
+
 @pytest.mark.parametrize("on_bad", ["raise", "skip"])
 def test_a_folder_of_stars_that_are_all_there_twice_is_rejected(
     tmp_path: Path, on_bad: OnBad
