@@ -35,7 +35,6 @@ _SPECTRUM_SETTINGS = {
     "frame": "frame",
     "grid": "grid_name",
     "resampling": "resampling",
-    "errors": "errors",
     "missing_camera": "missing_camera",
 }
 

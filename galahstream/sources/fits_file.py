@@ -26,7 +26,7 @@ from galahstream.errors import (
     SourceFormatError,
 )
 from galahstream.sources.base import explain_access_errors, pointer_reason
-from galahstream.sources.galah_folder import printable
+from galahstream.sources.galah_names import printable
 from galahstream.sources.plain_fits import NotPlainError, PlainFits
 
 COPY_AGAIN = "; copy the file again"

@@ -18,18 +18,16 @@ import numpy.typing as npt
 from galahstream.errors import BadSpectraError, OptionError, SourceFormatError
 from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra
 from galahstream.sources.fits_file import read_fits
-from galahstream.sources.galah_folder import (
-    StarFiles,
-    find_star_files,
-    listed,
-    listed_names,
-)
+from galahstream.sources.galah_folder import StarFiles
 from galahstream.sources.galah_layout import FRAME_OF_FILES, Release, release_of
+from galahstream.sources.galah_listing import find_star_files
+from galahstream.sources.galah_names import listed
 from galahstream.sources.galah_star import Star, StarReader, reason_of
 from galahstream.sources.spectrum_options import MissingCamera, SpectrumOptions
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.resampling import Resampler
 from galahstream.survey.wavelength import CAMERAS
+from galahstream.system.digest import array_digest, text_digest
 from galahstream.system.process_map import ordered_process_map
 from galahstream.validation import check_choice, check_count
 
@@ -43,14 +41,15 @@ class FitsSource(Source):
 
     Parameters
     ----------
-    folder : Path
-        Holds `<sobject_id><camera>.fits`. The files may be compressed with gzip, bzip2
-        or xz (`.fits.gz`), or in tiles (`.fits.fz`).
+    folder : Path or StarFiles
+        Holds `<sobject_id><camera>.fits`, also in folders in it, such as one per night. The
+        files may be compressed with gzip, bzip2 or xz (`.fits.gz`), or in tiles (`.fits.fz`).
+        An index of the folder that was made before saves listing it again.
     on_bad : {"raise", "skip"}
         What to do with stars that cannot be used: a file is damaged, of another release, of
-        the high-resolution mode, without a wavelength calibration that succeeded, or has a
-        name that is not quite a star's, such as that of an unfinished download. Without a
-        grid, also stars of other than 4,096 pixels per camera.
+        the high-resolution mode, without a wavelength calibration that succeeded, is there
+        twice, or has a name that is not quite a star's, such as that of an unfinished
+        download. Without a grid, also stars of other than 4,096 pixels per camera.
     options : SpectrumOptions, optional
         What the spectra are to be like.
     jobs : int, optional
@@ -73,27 +72,21 @@ class FitsSource(Source):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | StarFiles,
         on_bad: OnBad = "raise",
         options: SpectrumOptions | None = None,
         jobs: int | None = None,
     ) -> None:
         check_choice("on_bad", on_bad, get_args(OnBad))
-        files = find_star_files(folder)
-        if files.unused and (on_bad == "raise" or len(files.ids) == 0):
-            raise files.unused_error()
-        unused = files.unused_of_stars()
-        self._skipped = {
-            star: f"{listed_names(names)}: not the name of a star's file"
-            for star, names in unused.items()
-        }
-        named = {name for names in unused.values() for name in names}
-        self._unused = [name for name in files.unused if name not in named]
+        files = folder if isinstance(folder, StarFiles) else find_star_files(folder)
+        files.check_names(on_bad)
+        self._skipped = _problems_of_names(files)
         is_skipped = np.isin(files.ids, np.array([*self._skipped], dtype=np.int64))
         if is_skipped.all():
+            reasons = [f"{star}: {reason}" for star, reason in sorted(self._skipped.items())]
             msg = (
-                f"{folder}: none of its {len(self._skipped):,} stars can be used: "
-                f"{listed([*self._skipped.values()])}; finish the download, rename or remove them"
+                f"{files.folder}: none of its {len(self._skipped):,} stars can be used: "
+                f"{listed(reasons, '; ')}; check the folder"
             )
             raise SourceFormatError(msg)
         self._files = files.selected(~is_skipped)
@@ -151,12 +144,19 @@ class FitsSource(Source):
     @property
     def notes(self) -> tuple[str, ...]:
         """How many stars lack a camera, and files that were not used."""
-        return _notes(self._files, self._unused)
+        return _notes(self._files)
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of all stars, in order."""
-        return tuple(path for row in range(len(self)) for _, path in self._files.paths(row))
+    def fingerprint(self) -> str:
+        """Digest of the names, sizes and modification times of all files, and of velocities."""
+        if self._velocities is None:
+            return self._files.fingerprint
+        return text_digest(f"{self._files.fingerprint} {array_digest(self._velocities)}")
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folder, and those that links in it lead to."""
+        return (self._files.folder, *map(Path, self._files.links))
 
     @property
     def needs_velocities(self) -> bool:
@@ -328,7 +328,16 @@ def _unusable_error(
     return SourceFormatError(msg) if is_damaged else BadSpectraError(msg)
 
 
-def _notes(files: StarFiles, unused: list[str]) -> tuple[str, ...]:
+def _problems_of_names(files: StarFiles) -> dict[int, str]:
+    """Return the stars that cannot be used because of the names of their files, and why."""
+    problems = {star: f"{names}: two files of one camera" for star, names in files.doubles.items()}
+    for star, names in files.missed.items():
+        earlier = f"{problems[star]}, " if star in problems else ""
+        problems[star] = f"{earlier}{names}: not the name of a star's file"
+    return problems
+
+
+def _notes(files: StarFiles) -> tuple[str, ...]:
     """Return what a reader of a conversion should know of its stars and of other files."""
     notes = []
     lacks = ~files.has_camera
@@ -343,13 +352,9 @@ def _notes(files: StarFiles, unused: list[str]) -> tuple[str, ...]:
             f"stars that lack a camera, whose pixels are NaN: {n_lacking:,} of {len(files.ids):,} "
             f"({cameras})"
         )
+    unused, others = files.superfluous, files.others
     if unused:
-        notes.append(
-            f"files not used that look like a star's ({len(unused):,}): {listed_names(unused)}"
-        )
-    if files.others:
-        notes.append(
-            f"FITS files not used that are not a star's ({len(files.others):,}): "
-            f"{listed_names(files.others)}"
-        )
+        notes.append(f"files not used that look like a star's ({unused.count:,}): {unused}")
+    if others:
+        notes.append(f"FITS files not used that are not a star's ({others.count:,}): {others}")
     return tuple(notes)

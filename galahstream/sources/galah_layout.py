@@ -129,7 +129,7 @@ def camera_spectrum(
     calibration = _checked_calibration(file, path, camera)
     if frame == "rest" and release == "DR3":
         calibration = _rest_calibration(file, path, calibration)
-    wavelength = np.empty(0)
+    wavelength: npt.NDArray[np.float64] = np.empty(0)
     if frame is not None:
         if calibration is None:
             msg = f"{path}: no CRVAL1 and CDELT1, which say its wavelengths{COPY_AGAIN}"

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from galahstream.errors import BadSpectraError, SourceFormatError, SourceShapeError
 from galahstream.sources.base import Spectra, UnusableRow, as_float32
 from galahstream.sources.fits_file import COPY_AGAIN, read_fits
-from galahstream.sources.galah_folder import printable
 from galahstream.sources.galah_layout import (
     CameraSpectrum,
     Frame,
     Release,
     camera_spectrum,
 )
+from galahstream.sources.galah_names import printable
 from galahstream.survey.resampling import Resampler, Segment
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 

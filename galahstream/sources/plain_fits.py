@@ -18,7 +18,7 @@ _END = b"END".ljust(_CARD)
 _PRIMARY = b"SIMPLE  = " + b"T".rjust(20)
 _IMAGE = b"XTENSION= 'IMAGE   '"
 _MAX_AXES = 9  # the standard allows more, which no spectrum has
-_DTYPES = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
+_DTYPES: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
 _BITPIX = (8, 16, 32, 64, *_DTYPES)
 _VALUE = re.compile(rb" *(?:'((?:[^']|'')*)'|([^ /']*)) *(?:/.*)?", re.DOTALL)
 _INTEGER = re.compile(rb"[-+]?\d+")

@@ -14,7 +14,8 @@ kept (Carnall 2017, arXiv:1705.05165, has the same definition). The difference o
 over the pixels between a and b: subtracting two sums over all pixels before them would spoil
 everything behind one wild pixel by rounding.
 
-*Linear.* The flux at the centres of the new pixels, interpolated.
+*Linear.* The flux at the centres of the new pixels, interpolated, which does not conserve it:
+equivalent widths change by some per cent where pixels are not much narrower than lines.
 
 The error of a new pixel is :math:`\sqrt{\sum_i w_i^2 \sigma_i^2}`, that of independent old
 pixels. Neighbouring new pixels share old ones, and their covariance is not kept: the error of
@@ -49,7 +50,7 @@ Resampling: TypeAlias = Literal["flux-conserving", "linear"]
 SPEED_OF_LIGHT = 299_792.458
 """km/s."""
 
-# A step so many times longer than those on both sides is a gap, as between cameras.
+# A step longer than those on both sides by more than this factor is a gap, as between cameras.
 _GAP = 1.5
 # In old pixels: edges closer than this differ by rounding only.
 _ROUNDING = 1e-7

@@ -28,7 +28,8 @@ VELOCITY = 63.0
 def lines(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return a spectrum with Gaussian lines."""
     depth = [0.5 * np.exp(-(((wavelength - line) / 0.15) ** 2)) for line in LINES]
-    return 1 - np.sum(depth, axis=0)
+    absorbed: npt.NDArray[np.float64] = np.sum(depth, axis=0)
+    return 1 - absorbed
 
 
 def flat(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -220,10 +221,11 @@ def test_errors_are_relative_to_the_flux_and_unknown_where_they_are_wild(
 ) -> None:
     relative = np.full(4096, 0.02)
     relative[1000:1004] = [-0.5, 0.0, np.nan, 1e30]
-    flux: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] = lambda wavelength: (
-        np.full_like(wavelength, -0.5)
-    )
-    write_calibrated_star(tmp_path, STAR, release, flux, cameras="1", relative_error=relative)
+
+    def negative(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.full_like(wavelength, -0.5)
+
+    write_calibrated_star(tmp_path, STAR, release, negative, cameras="1", relative_error=relative)
     spectra = read(tmp_path, grid=grid, errors=True)
     assert spectra.error is not None
     error = spectra.error[0, :4096]

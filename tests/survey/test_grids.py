@@ -7,7 +7,7 @@ from galahstream.survey.resampling import split_at_gaps
 from galahstream.survey.wavelength import nominal_grid
 
 PIXELS = {"hermes": 16384, "galah-cnn": 17086, "residual-cannon": 13927}
-ENDS = {
+ENDS: dict[str, list[tuple[float, float]]] = {
     "hermes": [(4713.2, 4901.57), (5648.9, 5872.8965), (6478.6, 6736.9945), (7585.0, 7886.392)],
     "galah-cnn": [(4710, 4909.96), (5640, 5879.95), (6475, 6744.94), (7700, 7894.95)],
     "residual-cannon": [

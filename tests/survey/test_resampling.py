@@ -112,7 +112,8 @@ def spectrum(wavelength: Array, centres: tuple[float, ...], velocity: float = 0)
     """Return Gaussian lines at R = 28,000, seen at a velocity."""
     rest = wavelength / (1 + velocity / SPEED_OF_LIGHT)
     sigma = 6500 / 28_000 / 2.355
-    return 1 - sum(0.6 * np.exp(-0.5 * ((rest - centre) / sigma) ** 2) for centre in centres)
+    depth = [0.6 * np.exp(-0.5 * ((rest - centre) / sigma) ** 2) for centre in centres]
+    return np.asarray(1 - np.sum(depth, axis=0), dtype=np.float64)
 
 
 def equivalent_width(wavelength: Array, flux: npt.NDArray[np.floating], line: float) -> float:
@@ -139,14 +140,16 @@ LINES = (6643.63, 6663.44, 6677.99)
 def test_lines_keep_their_widths_and_come_to_rest(
     method: Resampling, velocity: float, shift: float, step: float
 ) -> None:
-    old = 6478.6 + shift + 0.0631 * np.arange(4096)
-    new = np.arange(6600.0, 6700.0, step)
+    old: Array = 6478.6 + shift + 0.0631 * np.arange(4096, dtype=np.float64)
+    new = 6600 + step * np.arange(100 / step, dtype=np.float64)
     seen = spectrum(old, LINES, velocity)
     flux, _ = Resampler(new, method).resample([Segment(old, seen)], velocity)
     at_rest = old / (1 + velocity / SPEED_OF_LIGHT)
+    # Only the first method conserves flux.
+    tolerance = 0.001 if method == "flux-conserving" else 0.03
     for line in LINES:
         before = equivalent_width(at_rest, seen, line)
-        assert equivalent_width(new, flux, line) == pytest.approx(before, rel=0.01)
+        assert equivalent_width(new, flux, line) == pytest.approx(before, rel=tolerance)
         assert centre_of_line(new, flux, line) == pytest.approx(line, abs=0.003)
 
 
