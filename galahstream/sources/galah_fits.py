@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import BadSpectraError, OptionError, SourceFormatError
-from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra
+from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explain_access_errors
 from galahstream.sources.fits_file import read_fits
 from galahstream.sources.galah_folder import StarFiles
 from galahstream.sources.galah_layout import FRAME_OF_FILES, Release, release_of
@@ -65,7 +65,8 @@ class FitsSource(Source):
         If the folder has no star files, or none that can be read; or, if `on_bad` is
         ``"raise"``, a file looks like a star's and cannot be used.
     BadSpectraError
-        If a star has two files of one camera, or lacks one and must not.
+        If a star has two files of one camera, or lacks one and must not; if `on_bad` is
+        ``"skip"``, only if all stars do.
     OptionError
         If a frame is asked for that the files do not have, without a grid.
     """
@@ -88,7 +89,7 @@ class FitsSource(Source):
                 f"{files.folder}: none of its {len(self._skipped):,} stars can be used: "
                 f"{listed(reasons, '; ')}; check the folder"
             )
-            raise SourceFormatError(msg)
+            raise SourceFormatError(msg) if files.missed else BadSpectraError(msg)
         self._files = files.selected(~is_skipped)
         self._velocities: npt.NDArray[np.float64] | None = None
         self._on_bad: OnBad = on_bad
@@ -218,6 +219,8 @@ class FitsSource(Source):
 
         Raises
         ------
+        SourceFormatError
+            If a file changed since the folder was listed.
         SourceFormatError, BadSpectraError
             If a star cannot be used, and `on_bad` is ``"raise"``.
         SourceShapeError, SourceAccessError
@@ -235,6 +238,7 @@ class FitsSource(Source):
             map(self._reader.read, islice(stars, n_first)),
             ordered_process_map(self._reader.read, stars, self._jobs),
         ):
+            self._check_unchanged(range(first_row, first_row + len(spectra.flux)))
             if spectra.unusable and self._on_bad == "raise":
                 unusable = spectra.unusable[0]
                 star = int(self.ids[first_row + unusable.row])
@@ -243,6 +247,14 @@ class FitsSource(Source):
                 )
             first_row += len(spectra.flux)
             yield spectra
+
+    def _check_unchanged(self, rows: range) -> None:
+        """Raise an error if files that were read are not those that were listed."""
+        for row in rows:
+            for camera, path in self._files.paths(row):
+                with explain_access_errors(path):
+                    status = path.stat()
+                self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
 
     def _configure(self, options: SpectrumOptions, jobs: int | None) -> None:
         """Check and set what the spectra are to be like."""

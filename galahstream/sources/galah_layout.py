@@ -134,7 +134,7 @@ def camera_spectrum(
         if calibration is None:
             msg = f"{path}: no CRVAL1 and CDELT1, which say its wavelengths{COPY_AGAIN}"
             raise SourceFormatError(msg)
-        wavelength = calibration.start + calibration.step * np.arange(len(flux))
+        wavelength = calibration.start + calibration.step * np.arange(len(flux), dtype=np.float64)
     return CameraSpectrum(release, flux, error, wavelength, _velocity(file, release))
 
 

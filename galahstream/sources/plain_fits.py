@@ -17,6 +17,7 @@ _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
 _PRIMARY = b"SIMPLE  = " + b"T".rjust(20)
 _IMAGE = b"XTENSION= 'IMAGE   '"
+_PRINTABLE = bytes(range(32, 127))
 _MAX_AXES = 9  # the standard allows more, which no spectrum has
 _DTYPES: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
 _BITPIX = (8, 16, 32, 64, *_DTYPES)
@@ -94,8 +95,12 @@ def _extension_at(content: bytes, offset: int) -> _Extension:
     while end >= 0 and (end - offset) % _CARD:
         end = content.find(_END, end + 1)
     header = content[offset : max(end, offset)]
-    if not header.startswith(_IMAGE if offset else _PRIMARY):
+    # A header without its END would go on through its data, to the END of the next one.
+    goes_on = _card(header[_CARD:], b"XTENSION") is not None
+    is_text = not header.translate(None, _PRINTABLE)
+    if not header.startswith(_IMAGE if offset else _PRIMARY) or goes_on or not is_text:
         raise NotPlainError
+    _value(header, b"XTENSION" if offset else b"SIMPLE")  # raises if more than a comment follows
     bitpix, axes = _value(header, b"BITPIX"), _count(header, b"NAXIS")
     if (
         type(bitpix) is not int
