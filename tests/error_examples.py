@@ -16,7 +16,7 @@ import pytest
 import galahstream as gs
 from galahstream import errors
 from galahstream.conversion.repair import repair
-from galahstream.sources import galah_fits
+from galahstream.sources import fits_file
 from galahstream.stream.workers.processes import lost_worker_error
 from galahstream.system.lock import locked
 
@@ -89,7 +89,7 @@ def _no_astropy(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(galah_fits, "import_module", missing)
+    monkeypatch.setattr(fits_file, "import_module", missing)
     Path("stars").mkdir()
     Path("stars/1311020029010121.fits").write_bytes(b"SIMPLE")
     gs.convert("stars", "other")

@@ -19,6 +19,9 @@ FORMATS = ("npy", "hdf5")
 DTYPES = ("float32", "uint16")
 COMPRESSIONS = ("gzip", "lzf")
 ON_BAD = ("raise", "skip")
+FRAMES = ("observed", "rest")
+RESAMPLINGS = ("flux-conserving", "linear")
+MISSING_CAMERA = ("nan", "skip", "raise")
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,6 +46,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_format_options(parser.add_argument_group("format of the store"))
     _add_source_options(parser.add_argument_group("labels, wavelengths and split"))
+    _add_spectrum_options(parser.add_argument_group("spectra of GALAH's FITS files"))
     _add_run_options(parser.add_argument_group("running"))
 
 
@@ -116,9 +120,42 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_spectrum_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--frame",
+        choices=FRAMES,
+        help="wavelengths as observed, or at rest; a frame that the files do not have needs --grid "
+        "(default: as in the files)",
+    )
+    group.add_argument(
+        "--grid",
+        metavar="NAME|FILE",
+        help="resample onto common wavelengths: hermes, galah-cnn, residual-cannon, or a .npy "
+        "file with them in Å (default: the pixels of the files)",
+    )
+    group.add_argument(
+        "--resampling",
+        choices=RESAMPLINGS,
+        default="flux-conserving",
+        help="how (default: flux-conserving)",
+    )
+    group.add_argument(
+        "--errors", action="store_true", help="keep the error of each pixel beside the flux"
+    )
+    group.add_argument(
+        "--missing-camera",
+        choices=MISSING_CAMERA,
+        default="nan",
+        help="what to do with stars that lack the file of a camera (default: nan)",
+    )
+
+
 def _add_run_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--jobs", type=int, metavar="N", help="number of threads (default: one per core)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="number of threads and processes (default: one per core)",
     )
     group.add_argument(
         "--no-resume",
@@ -149,6 +186,11 @@ def run(options: argparse.Namespace) -> CommandResult:
         labels=options.labels,
         wavelength=options.wavelength,
         missing_values=options.missing_values,
+        frame=options.frame,
+        grid=options.grid,
+        resampling=options.resampling,
+        errors=options.errors,
+        missing_camera=options.missing_camera,
         groups=options.groups,
         split=options.split,
         seed=options.seed,

@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion.journal import Journal, Setting, SpectraSummary
+from galahstream.conversion.journal import CheckedRows, Journal, Setting, SpectraSummary
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.pipeline import (
     BlockReader,
     SpectraPipeline,
     count_intact_blocks,
-    find_empty_spectra,
+    find_unusable_rows,
 )
-from galahstream.conversion.plan import ConversionPlan, plan_conversion
+from galahstream.conversion.plan import ConversionPlan, checked_digest, plan_conversion
+from galahstream.conversion.spectra import with_spectrum_options
 from galahstream.conversion.staging import (
     StagingArea,
     check_apart,
@@ -41,14 +42,17 @@ from galahstream.errors import (
     WavelengthError,
 )
 from galahstream.sources.base import OnBad, Source
+from galahstream.sources.galah_layout import Frame
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike
+from galahstream.sources.spectrum_options import GridChoice, MissingCamera, SpectrumOptions
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS, format_named
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.manifest import Manifest
 from galahstream.store.writer import StoreWriter, array_digests, checked_manifest_size
 from galahstream.survey.labels import LabelChoice
+from galahstream.survey.resampling import Resampling
 from galahstream.system.disk import explain_disk_full
 
 # The same source and options raise these again.
@@ -67,6 +71,11 @@ def convert(
     labels: LabelChoice = None,
     wavelength: PathLike | npt.ArrayLike | None = None,
     missing_values: Sequence[float] = (),
+    frame: Frame | None = None,
+    grid: GridChoice | None = None,
+    resampling: Resampling = "flux-conserving",
+    errors: bool = False,
+    missing_camera: MissingCamera = "nan",
     groups: str | None = None,
     split: Sequence[float] | None = None,
     seed: int | None = None,
@@ -120,6 +129,21 @@ def convert(
         Label values that stand for a missing one, such as ``(-9999, 999999)``, to the
         precision of float32; they become NaN. ``store.info()["likely_fill_values"]``
         names those that look as if they were to be given here.
+    frame : {"observed", "rest"}, optional
+        For folders of GALAH's FITS files: the frame of the wavelengths; default: as the files
+        have it (DR3 at rest, DR4 observed). Another one needs a `grid`. For DR4 in the rest
+        frame, velocities are those of the catalogue, or else of the files.
+    grid : str, path-like or array_like, shape (L,), optional
+        For folders of GALAH's FITS files: resample the spectra onto common wavelengths, the
+        name of a published grid (``"hermes"``, ``"galah-cnn"``, ``"residual-cannon"``), a
+        .npy file, or values in Å. Without it, each star keeps its own pixels.
+    resampling : {"flux-conserving", "linear"}
+        How, see :mod:`galahstream.survey.resampling`.
+    errors : bool
+        For folders of GALAH's FITS files: read the error of each pixel too.
+    missing_camera : {"nan", "skip", "raise"}
+        For folders of GALAH's FITS files: what to do with stars that lack the file of a
+        camera, whose pixels are NaN by default.
     groups : str, optional
         A label column, or ``"ids"``: rows with equal values stay in one split.
     split : three floats, optional
@@ -137,7 +161,8 @@ def convert(
         are then links to one file, whose rows keep their order. It must hold
         C-ordered little-endian float32 on the same file system.
     jobs : int, optional
-        Threads that encode, hash and write; default: one per core.
+        Threads that encode, hash and write, and processes that read the files of many
+        stars; default: one per core. 1 starts no process.
     resume : bool
         Resume an interrupted conversion into `dest` with the same settings; the
         bytes are those of an uninterrupted one. A folder of star files is not listed
@@ -172,6 +197,7 @@ def convert(
         labels=labels,
         wavelength=wavelength,
         missing_values=missing_values,
+        spectrum=SpectrumOptions(frame, grid, resampling, errors, missing_camera),
         groups=groups,
         split=split,
         seed=seed,
@@ -196,6 +222,7 @@ def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> 
         opened = open_input(
             source, options.labels, options.on_bad, index=area.index, progress=options.progress
         )
+        opened = with_spectrum_options(opened, options.spectrum, options.jobs)
         check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)
@@ -214,15 +241,14 @@ class _Conversion:
     def run(self) -> None:
         """Plan, write the spectra, then everything else."""
         linked_flux = _linkable(self._source) if self._options.in_place else None
-        is_empty = np.zeros(len(self._source), dtype=bool)
-        if self._options.on_bad == "skip":
-            is_empty = find_empty_spectra(self._reader, self._options.jobs)
-        plan = plan_conversion(self._source, self._options, is_empty)
+        journal = Journal(self._area.journal)
+        checked = self._check_rows(journal)
+        plan = plan_conversion(self._source, self._options, checked.reasons)
         manifest_bytes = checked_manifest_size(plan.manifest, self._source.name)
         settings = (*self._options.settings, *plan.settings(self._source))
         if not self._options.resume:
             self._area.clear(keep_index=True)
-        journal = Journal(self._area.journal)
+            journal = Journal(self._area.journal)
         journal.check_settings(settings, self._destination)
         with (
             self._keeping_files(journal),
@@ -234,7 +260,17 @@ class _Conversion:
                 linked_flux,
             ) as writer,
         ):
-            self._write(plan, writer, journal, settings)
+            self._write(plan, writer, journal, settings, checked)
+
+    def _check_rows(self, journal: Journal) -> CheckedRows:
+        """Find the rows to skip, or take them from an interrupted run."""
+        if self._options.on_bad != "skip":
+            return CheckedRows()
+        digest = checked_digest(self._source, self._options)
+        found = journal.checked_rows(digest) if self._options.resume else None
+        if found is None:
+            found = CheckedRows(digest, find_unusable_rows(self._reader, self._options.jobs))
+        return found
 
     def _write(
         self,
@@ -242,6 +278,7 @@ class _Conversion:
         writer: StoreWriter,
         journal: Journal,
         settings: Sequence[Setting],
+        checked: CheckedRows,
     ) -> None:
         pipeline = SpectraPipeline(
             self._reader,
@@ -255,7 +292,7 @@ class _Conversion:
             summary = pipeline.run()
         else:
             n_intact = count_intact_blocks(journal.blocks, plan.stored_row, locations)
-            journal.begin(settings, n_intact)
+            journal.begin(settings, n_intact, checked)
             summary = pipeline.run(tuple(journal.blocks), journal.add)
         arrays = plan.arrays(pipeline.digests)
         writer.finish(arrays, _complete(plan.manifest, arrays, summary).to_json())

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -38,3 +39,18 @@ def ordered_thread_map(
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def closing_iterator(iterator: Iterator[_Item]) -> Iterator[Iterator[_Item]]:
+    """Close an iterator at the end, if it can be closed, so that what it holds is released.
+
+    An iterator that is left early may otherwise live on in the traceback of an error, and
+    its processes with it.
+    """
+    try:
+        yield iterator
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()

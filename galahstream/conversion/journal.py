@@ -14,6 +14,8 @@ from galahstream.errors import OptionError
 from galahstream.store.manifest import ErrorCounts, PixelCounts
 from galahstream.system.digest import text_digest
 
+_CHECKED = "the rows that cannot be used"
+
 
 class Setting(NamedTuple):
     """One thing that decides about the bytes of a store, compared when a run is resumed.
@@ -35,6 +37,22 @@ class Setting(NamedTuple):
         if self.is_digest:
             return f"{self.name} have changed"
         return f"{self.name} was {earlier!r} and is now {_plain(self.value)!r}"
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """What was found before the first block was written: source rows that cannot be used.
+
+    Attributes
+    ----------
+    source : str
+        Digest of what was checked; empty if it cannot be told apart from a changed one.
+    reasons : mapping of int to str
+        The rows, and why they cannot be used.
+    """
+
+    source: str = ""
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,10 +147,22 @@ class Journal:
             )
             raise OptionError(msg)
 
-    def begin(self, settings: Sequence[Setting], n_blocks: int) -> None:
+    def checked_rows(self, source: str) -> CheckedRows | None:
+        """Return what an interrupted run found of the same source, given by its digest."""
+        found = (self._settings or {}).get(_CHECKED)
+        if not source or not isinstance(found, dict) or found.get("source") != source:
+            return None
+        reasons = found["reasons"]
+        return CheckedRows(source, {int(row): reason for row, reason in reasons.items()})
+
+    def begin(
+        self, settings: Sequence[Setting], n_blocks: int, checked: CheckedRows | None = None
+    ) -> None:
         """Write the file again with the settings and the first `n_blocks` of its blocks."""
         del self.blocks[n_blocks:]
         values = {setting.name: _plain(setting.value) for setting in settings}
+        if checked is not None:
+            values[_CHECKED] = asdict(checked)
         lines = [_line(values), *(_line(block.to_json()) for block in self.blocks)]
         temporary = self._path.with_name("journal.new")
         temporary.write_text("".join(lines), encoding="utf-8")

@@ -13,6 +13,7 @@ from galahstream._version import __version__
 from galahstream.conversion.journal import Setting
 from galahstream.errors import OptionError
 from galahstream.sources.base import OnBad
+from galahstream.sources.spectrum_options import SpectrumOptions
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
 from galahstream.survey.labels import LabelChoice
@@ -30,6 +31,12 @@ _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
     "on_bad", "in_place", "missing_values",
 )  # fmt: skip
+_SPECTRUM_SETTINGS = {
+    "frame": "frame",
+    "grid": "grid_name",
+    "resampling": "resampling",
+    "missing_camera": "missing_camera",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class ConvertOptions:
     labels: LabelChoice = None
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
     missing_values: Sequence[float] = ()
+    spectrum: SpectrumOptions = field(default_factory=SpectrumOptions)
     groups: str | None = None
     split: Sequence[float] | None = None
     seed: int | None = None
@@ -127,12 +135,22 @@ class ConvertOptions:
         """The options that decide about the bytes of the store, by names for messages."""
         drawn: dict[str, Any] = {"split": self.fractions, "seed": self.split_seed}
         options = (Setting(name, drawn.get(name, getattr(self, name))) for name in _SETTINGS)
-        return (*options, Setting("the version of galahstream", __version__))
+        spectrum = (
+            Setting(name, getattr(self.spectrum, attribute))
+            for name, attribute in _SPECTRUM_SETTINGS.items()
+        )
+        return (*options, *spectrum, Setting("the version of galahstream", __version__))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     def _check_combinations(self) -> None:
+        if self.wavelength is not None and self.spectrum.target is not None:
+            msg = (
+                "wavelength and grid cannot be used together: spectra on a grid have its "
+                "wavelengths; give grid (--grid) alone"
+            )
+            raise OptionError(msg)
         if self.flux_range is not None and self.dtype != "uint16":
             msg = (
                 f"flux_range is for 16-bit stores, and dtype is {self.dtype!r}; give "

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.conversion.executors import ordered_thread_map
+from galahstream.conversion.executors import closing_iterator, ordered_thread_map
 from galahstream.conversion.journal import BlockRecord, SpectraSummary
-from galahstream.errors import BadSpectraError, OptionError, SourceShapeError
-from galahstream.sources.base import Source, Spectra
+from galahstream.errors import BadSpectraError, OptionError, SourceFormatError, SourceShapeError
+from galahstream.sources.base import Source, UnusableRow
 from galahstream.store.layout import ArrayLocation, RowWriter, map_array
 from galahstream.store.manifest import ErrorCounts, PixelCounts
 from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Encoding, Float16, Quantized16
@@ -32,6 +32,7 @@ class SpectraBlock(NamedTuple):
     first_row: int
     flux: npt.NDArray[np.float32]
     error: npt.NDArray[np.float32] | None
+    unusable: tuple[UnusableRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ class BlockReader:
     block_bytes: int
     progress: bool
 
-    def read(
-        self, description: str, first_row: int = 0, *, with_errors: bool = False
-    ) -> Iterator[SpectraBlock]:
-        """Yield the blocks from a row on, with errors if the source has them and they are due.
+    def read(self, description: str, first_row: int = 0) -> Iterator[SpectraBlock]:
+        """Yield the blocks from a row on, with errors if the source has them.
 
         Raises
         ------
@@ -62,29 +61,26 @@ class BlockReader:
         """
         block_rows = max(self.block_bytes // (4 * self.source.n_pixels), 1)
         n_rows = len(self.source)
-        with_errors = with_errors and self.source.has_errors
-        with progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar:
-            for spectra in self._read(block_rows, first_row, with_errors):
+        with (
+            progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar,
+            closing_iterator(self.source.iter_spectra(block_rows, first_row)) as blocks,
+        ):
+            for spectra in blocks:
                 block = SpectraBlock(first_row, *spectra)
-                if with_errors:
+                if self.source.has_errors:
                     _check_errors(block, self.source)
                 yield block
                 first_row += len(block.flux)
                 bar.update(len(block.flux))
 
-    def _read(self, block_rows: int, first_row: int, with_errors: bool) -> Iterator[Spectra]:
-        if with_errors:
-            return self.source.iter_spectra(block_rows, first_row)
-        blocks = self.source.iter_blocks(block_rows, first_row)
-        return (Spectra(flux, None) for flux in blocks)
 
-
-def find_empty_spectra(reader: BlockReader, jobs: int | None) -> npt.NDArray[np.bool_]:
-    """Return which rows of a source have no usable pixel: all are zero or not finite."""
-    blocks = reader.read("checking")
-    return np.concatenate(
-        list(ordered_thread_map(lambda block: _is_empty(block.flux), blocks, jobs))
-    )
+def find_unusable_rows(reader: BlockReader, jobs: int | None) -> dict[int, str]:
+    """Return the rows of a source that cannot be used, and why."""
+    found: dict[int, str] = {}
+    with closing_iterator(reader.read("checking")) as blocks:
+        for rows in ordered_thread_map(_unusable_rows, blocks, jobs):
+            found.update(rows)
+    return found
 
 
 @dataclass
@@ -148,17 +144,17 @@ class SpectraPipeline:
                 self.digests[name][rows] = digests
             summary += block.summary
             n_read += block.n_rows
-        blocks = self.reader.read("converting", n_read, with_errors=True)
         is_parallel = all(writer.is_parallel for writer in self.writers.values())
         n_threads = self.jobs if is_parallel else 1
-        for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
-            if on_block is not None:
-                rows = _stored_rows(self.stored_row, n_read, n_rows)
-                digests_of_block = {name: values[rows] for name, values in self.digests.items()}
-                on_block(BlockRecord(n_rows, digests_of_block, block_summary))
-            n_read += n_rows
-            summary += block_summary
-            self._check_clipping(summary, n_read)
+        with closing_iterator(self.reader.read("converting", n_read)) as blocks:
+            for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
+                if on_block is not None:
+                    rows = _stored_rows(self.stored_row, n_read, n_rows)
+                    of_block = {name: values[rows] for name, values in self.digests.items()}
+                    on_block(BlockRecord(n_rows, of_block, block_summary))
+                n_read += n_rows
+                summary += block_summary
+                self._check_clipping(summary, n_read)
         if n_read != len(self.reader.source):
             msg = (
                 f"{self.reader.source.name}: {n_read} of {len(self.reader.source)} spectra could "
@@ -230,12 +226,22 @@ class SpectraPipeline:
             )
             raise OptionError(msg)
 
-    def _empty_spectrum(self, block: SpectraBlock, rows: npt.NDArray[np.int64]) -> BadSpectraError:
+    def _empty_spectrum(
+        self, block: SpectraBlock, rows: npt.NDArray[np.int64]
+    ) -> BadSpectraError | SourceFormatError:
         source = self.reader.source
-        row = block.first_row + int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
+        row = int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
+        reasons = {unusable.row: unusable.reason for unusable in block.unusable}
+        star = source.ids[block.first_row + row]
+        if row in reasons:
+            return SourceFormatError(
+                f"{source.name}: star {star} cannot be used now: {reasons[row]}; copy damaged "
+                f"files again, or start over and skip such stars with resume=False and "
+                f"on_bad='skip' (--no-resume --on-bad skip)"
+            )
         return BadSpectraError(
-            f"{source.name}: the spectrum of row {row} (star {source.ids[row]}) has no usable "
-            f"pixel, all are zero or not finite; skip such stars with on_bad='skip' "
+            f"{source.name}: the spectrum of row {block.first_row + row} (star {star}) has no "
+            f"usable pixel, all are zero or not finite; skip such stars with on_bad='skip' "
             f"(--on-bad skip)"
         )
 
@@ -281,6 +287,14 @@ def _stored_rows(
     """Return the stored rows of consecutive source rows, without those that are skipped."""
     rows = stored_row[first_row : first_row + n_rows]
     return rows[rows >= 0]
+
+
+def _unusable_rows(block: SpectraBlock) -> dict[int, str]:
+    reasons = {unusable.row: unusable.reason for unusable in block.unusable}
+    return {
+        block.first_row + row: reasons.get(row, f"row {block.first_row + row}: no usable pixel")
+        for row in np.flatnonzero(_is_empty(block.flux)).tolist()
+    }
 
 
 def _is_empty(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -70,16 +70,10 @@ class ConversionPlan:
         # In the source's order, which does not change with the split.
         order = np.argsort(self.source_row)
         columns = [f"{column.name}[{column.unit}]" for column in self.manifest.labels]
-        states = [(str(file.absolute()), file.stat()) for file in source.files]
-        files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
-        name = str(Path(source.name).absolute()) if states else source.name
         kept = [Setting("the splits of the stars", array_digest(self.split[order]), is_digest=True)]
         return (
             *(kept if isinstance(source, StoreSource) else ()),
-            Setting("source", name),
-            Setting("errors", source.has_errors),
-            Setting("the source files", text_digest(files), is_digest=True),
-            Setting("the spectra", source.fingerprint, is_digest=True),
+            *source_settings(source),
             Setting("labels", tuple(columns)),
             Setting("the label values", array_digest(self.labels[order]), is_digest=True),
             Setting("the star ids", array_digest(self.ids[order]), is_digest=True),
@@ -88,8 +82,29 @@ class ConversionPlan:
         )
 
 
+def source_settings(source: Source) -> tuple[Setting, ...]:
+    """Return what tells whether the spectra of a source changed."""
+    states = [(str(file.absolute()), file.stat()) for file in source.files]
+    files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+    return (
+        Setting("source", str(Path(source.name).absolute()) if states else source.name),
+        Setting("errors", source.has_errors),
+        Setting("the source files", text_digest(files), is_digest=True),
+        Setting("the spectra", source.fingerprint, is_digest=True),
+    )
+
+
+def checked_digest(source: Source, options: ConvertOptions) -> str:
+    """Return a digest of what decides which rows can be used; empty if it cannot be told."""
+    if not source.files and not source.fingerprint:
+        return ""
+    settings = (*options.settings, *source_settings(source))
+    ids = array_digest(source.ids)
+    return text_digest(json.dumps([ids, *([each.name, each.value] for each in settings)]))
+
+
 def plan_conversion(
-    source: Source, options: ConvertOptions, is_empty: npt.NDArray[np.bool_]
+    source: Source, options: ConvertOptions, unusable: Mapping[int, str]
 ) -> ConversionPlan:
     """Choose rows, split and order, labels and wavelengths of a store.
 
@@ -97,17 +112,21 @@ def plan_conversion(
     ----------
     source : Source
     options : ConvertOptions
-    is_empty : ndarray, shape (N,), bool
-        Source rows to skip because they have no usable pixel.
+    unusable : mapping of int to str
+        Source rows to skip, and why they cannot be used.
 
     Raises
     ------
     BadSpectraError, LabelError, SplitError, WavelengthError
         If the source cannot be converted in this way.
     """
-    kept = np.flatnonzero(~is_empty)
+    kept = np.delete(np.arange(len(source)), [*unusable])
     if len(kept) == 0:
-        msg = f"{source.name}: none of its {len(source)} spectra can be used; check the source"
+        reasons = "; ".join(f"{source.ids[row]}: {unusable[row]}" for row in [*unusable][:10])
+        msg = (
+            f"{source.name}: none of its {len(source):,} spectra can be used ({reasons}); check "
+            f"the source"
+        )
         raise BadSpectraError(msg)
     grid, grid_kind = _wavelength(source, options)
     labels = without_values(_plain_labels(source)[kept], options.missing_values)
@@ -130,7 +149,7 @@ def plan_conversion(
         groups=drawn.groups,
         missing_values=tuple(options.missing_values),
         pixel_counts=PixelCounts(),
-        skipped=_skipped(source, is_empty),
+        skipped=_skipped(source, unusable),
         notes=source.notes,
         digests={},
         quantization=_quantization(options.encoding),
@@ -194,12 +213,9 @@ def _reader_name(source: Source) -> str | None:
     return None
 
 
-def _skipped(source: Source, is_empty: npt.NDArray[np.bool_]) -> tuple[tuple[int, str], ...]:
+def _skipped(source: Source, unusable: Mapping[int, str]) -> tuple[tuple[int, str], ...]:
     by_source = [(int(star.star_id), star.reason) for star in source.skipped]
-    empty = [
-        (int(source.ids[row]), f"row {row}: no usable pixel") for row in np.flatnonzero(is_empty)
-    ]
-    return (*by_source, *empty)
+    return (*by_source, *((int(source.ids[row]), reason) for row, reason in unusable.items()))
 
 
 def _wavelength(source: Source, options: ConvertOptions) -> tuple[npt.NDArray[np.float64], str]:

@@ -39,6 +39,24 @@ class SkippedStar:
     reason: str
 
 
+class UnusableRow(NamedTuple):
+    """A star whose spectrum cannot be used, of a source that was opened to skip such stars.
+
+    Attributes
+    ----------
+    row : int
+        Its row in the block.
+    reason : str
+        Why, as text for people.
+    is_damaged : bool
+        Whether a file of it is damaged, so that another copy may help.
+    """
+
+    row: int
+    reason: str
+    is_damaged: bool = False
+
+
 class Spectra(NamedTuple):
     """Consecutive stars of a source.
 
@@ -48,10 +66,13 @@ class Spectra(NamedTuple):
     error : ndarray, shape (n, L), float32, or None
         One standard deviation of each pixel in the unit of the flux; NaN where it is not
         known. None from a source without errors.
+    unusable : tuple of UnusableRow
+        Stars that cannot be used, whose pixels are all NaN.
     """
 
     flux: npt.NDArray[np.float32]
     error: npt.NDArray[np.float32] | None
+    unusable: tuple[UnusableRow, ...] = ()
 
 
 class Source(ABC):

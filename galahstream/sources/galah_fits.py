@@ -1,58 +1,39 @@
-"""GALAH's FITS files, one for each star and camera, read with astropy.
+"""A folder of GALAH's FITS files, one for each star and camera, as a source of spectra.
 
-The published layouts (DR3, DR4) are told apart by what the files hold. The normalised
-flux of the four cameras is concatenated as it is: not trimmed, resampled or shifted.
+Opening it lists the files and reads one; all others are opened when their stars are
+read, once, and what is wrong with them is found then.
 """
 
-import bz2
-import errno
-import gzip
-import lzma
+import copy
 import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
-from io import BytesIO
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, get_args
+from typing import Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.errors import (
-    BadSpectraError,
-    ExtraMissingError,
-    GalahStreamError,
-    SourceAccessError,
-    SourceFormatError,
-    SourceShapeError,
-)
-from galahstream.sources.base import (
-    OnBad,
-    SkippedStar,
-    Source,
-    as_float32,
-    explain_access_errors,
-    pointer_reason,
-)
+from galahstream.errors import BadSpectraError, OptionError, SourceFormatError
+from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explain_access_errors
+from galahstream.sources.fits_file import read_fits
 from galahstream.sources.galah_folder import StarFiles
+from galahstream.sources.galah_layout import FRAME_OF_FILES, Release, release_of
 from galahstream.sources.galah_listing import find_star_files
-from galahstream.sources.galah_names import listed, printable
-from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
-from galahstream.validation import check_choice
+from galahstream.sources.galah_names import listed
+from galahstream.sources.galah_star import Star, StarReader, reason_of
+from galahstream.sources.spectrum_options import MissingCamera, SpectrumOptions
+from galahstream.survey.provenance import Provenance
+from galahstream.survey.resampling import Resampler
+from galahstream.survey.wavelength import CAMERAS
+from galahstream.system.digest import array_digest, text_digest
+from galahstream.system.process_map import ordered_process_map
+from galahstream.validation import check_choice, check_count
 
-_DR4_EXTENSION = "NORMALIZED"
-_DR3_EXTENSION = 4  # of five; their names are empty in some files
-_DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ\x00": lzma.decompress,
-}
-# An OSError of astropy has no number; a header that claims too much leads to an impossible offset.
-_DAMAGE_ERRNOS = (None, errno.EINVAL)
-_COPY_AGAIN = "; copy the file again"
-_MAX_REASON_LENGTH = 500  # per file, of four; a manifest takes 4096 characters
+# Starting processes takes as long as reading this many stars.
+_STARS_BEFORE_PROCESSES = 512
+_MAX_LISTED = 10
 
 
 class FitsSource(Source):
@@ -65,40 +46,55 @@ class FitsSource(Source):
         files may be compressed with gzip, bzip2 or xz (`.fits.gz`), or in tiles (`.fits.fz`).
         An index of the folder that was made before saves listing it again.
     on_bad : {"raise", "skip"}
-        What to do with stars that cannot be used: a file is damaged, has other than
-        4,096 pixels, is there twice, or has a name that is not quite a star's, such as that
-        of an unfinished download.
+        What to do with stars that cannot be used: a file is damaged, of another release, of
+        the high-resolution mode, without a wavelength calibration that succeeded, is there
+        twice, or has a name that is not quite a star's, such as that of an unfinished
+        download. Without a grid, also stars of other than 4,096 pixels per camera.
+    options : SpectrumOptions, optional
+        What the spectra are to be like.
+    jobs : int, optional
+        Number of processes that read many stars; one per core by default.
 
     Raises
     ------
     ExtraMissingError
-        If astropy is not installed.
+        If astropy is needed, and not installed.
     SourceMissingError, SourceAccessError
         If the folder is missing, or the system does not let a file be read.
     SourceFormatError
-        If the folder has no star files; or, if `on_bad` is ``"raise"``, a file is damaged,
-        or looks like a star's and cannot be used.
+        If the folder has no star files, or none that can be read; or, if `on_bad` is
+        ``"raise"``, a file looks like a star's and cannot be used.
     BadSpectraError
-        If a camera has other than 4,096 pixels, or two files, and `on_bad` is ``"raise"``, or
-        if no star can be used.
+        If a star has two files of one camera, or lacks one and must not, and `on_bad` is
+        ``"raise"``, or if no star can be used.
+    OptionError
+        If a frame is asked for that the files do not have, without a grid.
     """
 
-    def __init__(self, folder: Path | StarFiles, on_bad: OnBad = "raise") -> None:
+    def __init__(
+        self,
+        folder: Path | StarFiles,
+        on_bad: OnBad = "raise",
+        options: SpectrumOptions | None = None,
+        jobs: int | None = None,
+    ) -> None:
         check_choice("on_bad", on_bad, get_args(OnBad))
         files = folder if isinstance(folder, StarFiles) else find_star_files(folder)
         files.check_names(on_bad)
-        problems = _problems_of_names(files)
-        n_stars = len(np.union1d(files.ids, np.array([*problems], dtype=np.int64)))
-        for row, star in enumerate(files.ids.tolist()):
-            if star not in problems and (problem := _problem_of_star(files, row)):
-                problems[star] = problem
-        self._skipped = tuple(
-            SkippedStar(star, problem.reason) for star, problem in sorted(problems.items())
-        )
-        if problems and (on_bad == "raise" or len(problems) == n_stars):
-            raise _unusable_error(files.folder, problems, n_stars)
-        self._files = files.selected(~np.isin(files.ids, np.array([*problems], dtype=np.int64)))
-        self._notes = _notes(self._files)
+        self._skipped = _problems_of_names(files)
+        is_skipped = np.isin(files.ids, np.array([*self._skipped], dtype=np.int64))
+        if is_skipped.all():
+            reasons = [f"{star}: {reason}" for star, reason in sorted(self._skipped.items())]
+            msg = (
+                f"{files.folder}: none of its {len(self._skipped):,} stars can be used: "
+                f"{listed(reasons, '; ')}; check the folder"
+            )
+            raise SourceFormatError(msg) if files.missed else BadSpectraError(msg)
+        self._files = files.selected(~is_skipped)
+        self._velocities: npt.NDArray[np.float64] | None = None
+        self._on_bad: OnBad = on_bad
+        self._release = _first_release(self._files, on_bad)
+        self._configure(options or SpectrumOptions(), jobs)
 
     def __len__(self) -> int:
         return len(self._files.ids)
@@ -110,8 +106,14 @@ class FitsSource(Source):
 
     @property
     def n_pixels(self) -> int:
-        """Number of pixels of the four cameras together."""
-        return NOMINAL_PIXELS
+        """Number of pixels of the grid, or of the four cameras together."""
+        return self._reader.n_pixels
+
+    @property
+    def wavelength(self) -> npt.NDArray[np.float64] | None:
+        """Wavelengths of the grid in Å, shape (L,); None without one: each star has its own."""
+        target = self._options.target
+        return None if target is None else target.wavelength
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
@@ -120,102 +122,229 @@ class FitsSource(Source):
 
     @property
     def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars with a file that cannot be used."""
-        return self._skipped
+        """Stars that cannot be used for the files that they have or lack, by their names."""
+        return tuple(SkippedStar(star, reason) for star, reason in sorted(self._skipped.items()))
+
+    @property
+    def provenance(self) -> Provenance:
+        """The release, and what was done to its spectra."""
+        name = self._options.grid_name
+        return Provenance(
+            survey="GALAH",
+            release=self._release,
+            frame=self._reader.frame,
+            grid=name,
+            resampling=None if name is None else self._options.resampling,
+        )
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the error of each pixel is read too."""
+        return self._options.errors
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How many stars lack a camera, and files that were not used."""
-        return self._notes
+        return _notes(self._files)
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the names, sizes and modification times of all files."""
-        return self._files.fingerprint
+        """Digest of the names, sizes and modification times of all files, and of velocities."""
+        if self._velocities is None:
+            return self._files.fingerprint
+        return text_digest(f"{self._files.fingerprint} {array_digest(self._velocities)}")
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folder, and those that links in it lead to."""
         return (self._files.folder, *map(Path, self._files.links))
 
+    @property
+    def needs_velocities(self) -> bool:
+        """Whether the velocities of the stars decide about their spectra."""
+        return self._reader.needs_velocities
+
+    @property
+    def options(self) -> SpectrumOptions:
+        """What the spectra are like."""
+        return self._options
+
+    def with_options(self, options: SpectrumOptions, jobs: int | None = None) -> Self:
+        """Return the same stars with spectra of another kind, and other `jobs` if given."""
+        source = copy.copy(self)
+        source._configure(options, self._jobs if jobs is None else jobs)
+        return source
+
+    def with_velocities(self, velocities: npt.ArrayLike) -> Self:
+        """Return the same stars with velocities that go before those of their files.
+
+        Parameters
+        ----------
+        velocities : array_like, shape (N,)
+            km/s, positive if a star moves away; NaN where it is not known.
+        """
+        source = copy.copy(self)
+        source._velocities = np.asarray(velocities, dtype=np.float64)
+        if source._velocities.shape != (len(self),):
+            msg = (
+                f"{self.name}: velocities of shape {source._velocities.shape} for {len(self):,} "
+                f"stars; expected one per star"
+            )
+            raise OptionError(msg)
+        return source
+
+    def selected(self, rows: npt.NDArray[np.int64]) -> Self:
+        """Return some of the stars; the files of others are not opened.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n,), int64
+            Increasing row numbers.
+        """
+        source = copy.copy(self)
+        source._files = self._files.selected(rows)
+        if self._velocities is not None:
+            source._velocities = self._velocities[rows]
+        return source
+
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the flux of the stars in order; the pixels of a missing camera are NaN.
+        """Yield the flux of the stars in order, as :meth:`iter_spectra` does."""
+        for spectra in self.iter_spectra(block_rows, first_row):
+            yield spectra.flux
+
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        """Yield the spectra of the stars in order; the pixels of a missing camera are NaN.
+
+        The first stars are read by this process, more of them by several.
 
         Raises
         ------
-        SourceFormatError, SourceShapeError, SourceAccessError
-            If a file changed since the folder was opened, has flux that does not fit into
-            float32, or cannot be read.
+        SourceFormatError, BadSpectraError
+            If a star cannot be used, and `on_bad` is ``"raise"``.
+        SourceShapeError, SourceAccessError
+            If a file has flux that does not fit into float32, or cannot be read.
+        WorkerError
+            If a process ended before it was done.
         """
-        for start in range(first_row, len(self), block_rows):
-            rows = range(start, min(start + block_rows, len(self)))
-            flux = np.full((len(rows), NOMINAL_PIXELS), np.nan, dtype=np.float32)
-            for row in rows:
-                for camera, path in self._files.paths(row):
-                    pixels = slice(camera * CAMERA_PIXELS, (camera + 1) * CAMERA_PIXELS)
-                    flux[row - start, pixels] = _read_flux(path)
-                    with explain_access_errors(path):
-                        status = path.stat()
-                    self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
-            yield flux
+        blocks = (
+            range(start, min(start + block_rows, len(self)))
+            for start in range(first_row, len(self), block_rows)
+        )
+        stars = ([self._star(row) for row in block] for block in blocks)
+        n_first = len(self) if self._jobs == 1 else -(-_STARS_BEFORE_PROCESSES // block_rows)
+        for spectra in chain(
+            map(self._reader.read, islice(stars, n_first)),
+            ordered_process_map(self._reader.read, stars, self._jobs),
+        ):
+            self._check_unchanged(range(first_row, first_row + len(spectra.flux)))
+            if spectra.unusable and self._on_bad == "raise":
+                unusable = spectra.unusable[0]
+                star = int(self.ids[first_row + unusable.row])
+                raise _unusable_error(
+                    self._files.folder, star, unusable.reason, unusable.is_damaged
+                )
+            first_row += len(spectra.flux)
+            yield spectra
+
+    def _configure(self, options: SpectrumOptions, jobs: int | None) -> None:
+        """Check and set what the spectra are to be like."""
+        self._jobs = check_count(
+            "jobs", os.cpu_count() if jobs is None else jobs, flag="--jobs", minimum=1
+        )
+        own_frame = FRAME_OF_FILES[self._release]
+        frame = options.frame or own_frame
+        if options.target is None and frame != own_frame:
+            msg = (
+                f"{self.name}: the pixels of {self._release} are in the {own_frame} frame; give a "
+                f"grid to resample them in the {frame} frame (grid='hermes', --grid hermes)"
+            )
+            raise OptionError(msg)
+        resampler = None
+        if options.target is not None:
+            resampler = Resampler(options.target.wavelength, options.resampling)
+        self._options = options
+        self._reader = StarReader(
+            self._files.folder, self._release, frame, resampler, options.errors
+        )
+        self._apply_missing_camera(options.missing_camera)
+
+    def _apply_missing_camera(self, missing_camera: MissingCamera) -> None:
+        lacks = ~self._files.has_camera
+        is_incomplete = lacks.any(axis=1)
+        if missing_camera == "nan" or not is_incomplete.any():
+            return
+        reasons = {
+            int(self.ids[row]): "no file of the "
+            + ", ".join(CAMERAS[camera].name for camera in np.flatnonzero(lacks[row]))
+            + " camera"
+            for row in np.flatnonzero(is_incomplete)
+        }
+        if missing_camera == "raise" or is_incomplete.all():
+            shown = listed([f"{star}: {reason}" for star, reason in reasons.items()], "; ")
+            msg = (
+                f"{self.name}: {len(reasons):,} of {len(self):,} stars lack a camera: {shown}; "
+                f"complete the download, or give missing_camera='nan' or 'skip' "
+                f"(--missing-camera nan or skip)"
+            )
+            raise BadSpectraError(msg)
+        self._skipped = {**self._skipped, **reasons}
+        complete = np.flatnonzero(~is_incomplete)
+        self._files = self._files.selected(complete)
+        if self._velocities is not None:
+            self._velocities = self._velocities[complete]
+
+    def _check_unchanged(self, rows: range) -> None:
+        """Raise `SourceFormatError` if a file of some stars is not the one that was listed."""
+        for row in rows:
+            for camera, path in self._files.paths(row):
+                with explain_access_errors(path):
+                    status = path.stat()
+                self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
+
+    def _star(self, row: int) -> Star:
+        velocity = np.nan if self._velocities is None else float(self._velocities[row])
+        return Star(int(self.ids[row]), self._files.paths(row), velocity)
 
 
-class _Problem(NamedTuple):
-    """Why a star cannot be used, and the error that it raises."""
-
-    reason: str
-    error: type[GalahStreamError]
-
-
-def _problems_of_names(files: StarFiles) -> dict[int, _Problem]:
-    """Return the stars that cannot be used because of the names of their files."""
-    problems = {
-        star: _Problem(f"{names}: two files of one camera", BadSpectraError)
-        for star, names in files.doubles.items()
-    }
-    for star, names in files.missed.items():
-        reason = f"{names}: not the name of a star's file"
-        if star in problems:
-            reason = f"{problems[star].reason}, {reason}"
-        problems[star] = _Problem(reason, SourceFormatError)
-    return problems
-
-
-def _problem_of_star(files: StarFiles, row: int) -> _Problem | None:
-    """Open the files of a star and return what is wrong with them, if anything is."""
+def _first_release(files: StarFiles, on_bad: OnBad) -> Release:
+    """Return the release of the first file that can be read."""
     reasons: list[str] = []
-    is_damaged = False
-    for camera, path in files.paths(row):
-        try:
-            # What astropy warns of is in the error, which names the file.
-            with warnings.catch_warnings(action="ignore"), _normalised(path) as spectrum:
-                n_pixels = int(spectrum.header.get("NAXIS1", 0))
-        except SourceFormatError as error:
-            is_damaged = True
-            reason = str(error).removeprefix(f"{files.folder}{os.sep}").removesuffix(_COPY_AGAIN)
-            reasons.append(printable(reason)[:_MAX_REASON_LENGTH])
-        else:
-            if n_pixels != CAMERA_PIXELS:
-                name = f"{path.relative_to(files.folder)} ({CAMERAS[camera].name} camera)"
-                reasons.append(f"{printable(name)} has {n_pixels} pixels instead of 4096")
-    if not reasons:
-        return None
-    return _Problem(", ".join(reasons), SourceFormatError if is_damaged else BadSpectraError)
+    for row, star in enumerate(files.ids.tolist()):
+        for _, path in files.paths(row):
+            try:
+                return read_fits(path, partial(release_of, path=path))
+            except SourceFormatError as error:
+                reason = reason_of(error, files.folder)
+                if on_bad == "raise":
+                    raise _unusable_error(files.folder, star, reason, True) from error
+                if len(reasons) < _MAX_LISTED:
+                    reasons.append(reason)
+    msg = (
+        f"{files.folder}: none of its {len(files.ids):,} stars can be used: {'; '.join(reasons)}; "
+        f"copy damaged files again"
+    )
+    raise SourceFormatError(msg)
 
 
-def _unusable_error(folder: Path, problems: dict[int, _Problem], n_stars: int) -> GalahStreamError:
-    """Return the error for stars that may not be skipped, or for a folder of no others."""
-    reasons = [f"{star}: {problem.reason}" for star, problem in sorted(problems.items())]
-    is_damaged = any(problem.error is SourceFormatError for problem in problems.values())
-    cures = ["copy damaged files again"] if is_damaged else []
-    if len(problems) == n_stars:
-        count = f"none of its {n_stars:,} stars can be used"
-    else:
-        count = f"{len(problems):,} of {n_stars:,} stars cannot be used"
-        cures.append("skip such stars with on_bad='skip' (--on-bad skip)")
-    cure = ", or ".join(cures) or "check the folder"
-    msg = f"{folder}: {count}: {listed(reasons, '; ')}; {cure}"
+def _unusable_error(
+    folder: Path, star: int, reason: str, is_damaged: bool
+) -> SourceFormatError | BadSpectraError:
+    """Return the error for a star that may not be skipped."""
+    cure = "copy damaged files again, or " if is_damaged else ""
+    msg = (
+        f"{folder}: star {star} cannot be used: {reason}; {cure}skip such stars with "
+        f"on_bad='skip' (--on-bad skip)"
+    )
     return SourceFormatError(msg) if is_damaged else BadSpectraError(msg)
+
+
+def _problems_of_names(files: StarFiles) -> dict[int, str]:
+    """Return the stars that cannot be used because of the names of their files, and why."""
+    problems = {star: f"{names}: two files of one camera" for star, names in files.doubles.items()}
+    for star, names in files.missed.items():
+        earlier = f"{problems[star]}, " if star in problems else ""
+        problems[star] = f"{earlier}{names}: not the name of a star's file"
+    return problems
 
 
 def _notes(files: StarFiles) -> tuple[str, ...]:
@@ -239,134 +368,3 @@ def _notes(files: StarFiles) -> tuple[str, ...]:
     if others:
         notes.append(f"FITS files not used that are not a star's ({others.count:,}): {others}")
     return tuple(notes)
-
-
-def _read_flux(path: Path) -> npt.NDArray[np.float32]:
-    with _normalised(path) as spectrum:
-        flux: npt.NDArray[Any] = np.asarray(spectrum.data)
-        if flux.shape != (CAMERA_PIXELS,):
-            msg = f"{path}: it changed since the folder was opened; convert again"
-            raise SourceFormatError(msg)
-        try:
-            row: npt.NDArray[np.float32] = as_float32(flux[np.newaxis], str(path), 0)[0]
-        except SourceShapeError as error:
-            msg = (
-                f"{error}; copy the file again, or move it out of the folder to convert without it"
-            )
-            raise SourceShapeError(msg) from None
-        return row
-
-
-@contextmanager
-def _normalised(path: Path) -> Iterator[Any]:
-    """Open a file and yield the extension with the normalised spectrum, which is all there.
-
-    Every error of astropy is raised as one of ours: `SourceFormatError` for a file that is
-    damaged, `SourceAccessError` for one that the system does not let be read.
-    """
-    try:
-        fits = import_module("astropy.io.fits")
-    except ImportError as error:
-        msg = "reading FITS files needs astropy: pip install 'galahstream[fits]'"
-        raise ExtraMissingError(msg) from error
-    try:
-        with (
-            explain_access_errors(path),
-            path.open("rb") as file,
-            _decompressed(file, path) as content,
-            fits.open(content, memmap=False, lazy_load_hdus=False) as extensions,
-        ):
-            spectrum = _spectrum_of(_unpacked(extensions, fits.CompImageHDU), path)
-            if isinstance(spectrum, fits.CompImageHDU):
-                _ = spectrum.data  # which raises if tiles are missing
-            else:
-                _check_size(spectrum, content.seek(0, os.SEEK_END), path)
-            yield spectrum
-    except GalahStreamError:
-        raise
-    except Exception as error:  # astropy raises errors of many kinds
-        raise _explained(error, path) from error
-
-
-def _decompressed(file: BinaryIO, path: Path) -> BinaryIO:
-    """Return a file, or what it holds if it is compressed, whatever its name says.
-
-    The checksum of compressed files covers all bytes, so that a truncated or damaged
-    one is found when it is opened.
-    """
-    first_bytes = file.read(64)
-    file.seek(0)
-    for magic, decompress in _DECOMPRESS.items():
-        if first_bytes.startswith(magic):
-            return BytesIO(decompress(file.read()))
-    if not first_bytes.startswith(b"SIMPLE"):
-        pointer = pointer_reason(first_bytes)
-        if pointer is not None:
-            msg = f"{path} is {pointer}"
-            raise SourceFormatError(msg)
-        content = f"begins with {first_bytes[:8]!r}" if first_bytes else "is empty"
-        msg = f"{path} {content}: not a FITS file, or a damaged one{_COPY_AGAIN}"
-        raise SourceFormatError(msg)
-    return file
-
-
-def _explained(error: Exception, path: Path) -> GalahStreamError:
-    """Return our error for one of astropy or of the system."""
-    text = getattr(error, "strerror", None) or str(error)  # strerror is without the path
-    reason = printable(" ".join(text.split()))[:300]
-    is_of_the_system = isinstance(error, OSError) and error.errno not in _DAMAGE_ERRNOS
-    if is_of_the_system or isinstance(error, MemoryError):
-        return SourceAccessError(
-            f"{path} cannot be read: {reason or 'out of memory'}; check whether it is still there, "
-            f"its disk or network and the free memory, and try again"
-        )
-    return SourceFormatError(f"{path}: not a FITS file, or a damaged one ({reason}){_COPY_AGAIN}")
-
-
-def _unpacked(extensions: Any, compressed_image: type) -> list[Any]:
-    """Return the extensions without the empty one that fpack puts before the primary image."""
-    is_packed = (
-        len(extensions) > 1
-        and isinstance(extensions[1], compressed_image)
-        and extensions[0].header.get("NAXIS") == 0
-    )
-    return list(extensions)[1:] if is_packed else list(extensions)
-
-
-def _spectrum_of(extensions: list[Any], path: Path) -> Any:
-    """Return the extension with the normalised spectrum."""
-    names = [extension.name.upper() for extension in extensions]
-    if _DR4_EXTENSION in names:
-        extension = extensions[names.index(_DR4_EXTENSION)]
-    elif len(names) == _DR3_EXTENSION + 1:
-        extension = extensions[_DR3_EXTENSION]
-    else:
-        msg = (
-            f"{path}: extensions {', '.join(names)}; expected one called 'normalized' (DR4), or "
-            f"five of which the last is the normalised spectrum (DR3){_COPY_AGAIN}"
-        )
-        raise SourceFormatError(msg)
-    if not extension.is_image:  # its data would be bytes, not pixels
-        msg = f"{path}: its normalised spectrum is not in an image extension{_COPY_AGAIN}"
-        raise SourceFormatError(msg)
-    if extension.header.get("NAXIS") != 1:
-        msg = f"{path}: its normalised spectrum should be one row of pixels{_COPY_AGAIN}"
-        raise SourceFormatError(msg)
-    scale = (extension.header.get("BSCALE", 1), extension.header.get("BZERO", 0))
-    if not all(type(number) in (int, float) for number in scale):
-        msg = f"{path}: BSCALE and BZERO should be numbers, found {scale}{_COPY_AGAIN}"
-        raise SourceFormatError(msg)
-    return extension
-
-
-def _check_size(spectrum: Any, size: int, path: Path) -> None:
-    """Raise an error if a file of `size` bytes ends before its spectrum does."""
-    header = spectrum.header
-    flux_bytes = abs(header.get("BITPIX", 0)) // 8 * header.get("NAXIS1", 0)
-    end = spectrum.fileinfo()["datLoc"] + flux_bytes
-    if size < end:
-        msg = (
-            f"{path}: truncated: its normalised spectrum ends at byte {end:,}, and the file has "
-            f"{size:,} bytes{_COPY_AGAIN}"
-        )
-        raise SourceFormatError(msg)

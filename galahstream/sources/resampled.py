@@ -153,7 +153,7 @@ class Resampled(Wrapper):
             flux[index], new_error = self._resampler.resample(segments, velocity)
             if error is not None:
                 error[index] = new_error
-        return Spectra(flux, error)
+        return Spectra(flux, error, spectra.unusable)
 
 
 def _known_wavelength(source: Source) -> npt.NDArray[np.float64]:

@@ -27,7 +27,7 @@ from galahstream.errors import (
     SourceShapeError,
     WavelengthError,
 )
-from galahstream.sources.base import SkippedStar, Source, Spectra
+from galahstream.sources.base import SkippedStar, Source, Spectra, UnusableRow
 from galahstream.sources.wrapper import Wrapper
 from galahstream.survey.provenance import Provenance
 from galahstream.validation import check_count
@@ -141,13 +141,23 @@ class Selected(_RowWrapper):
 
 
 def _take(spectra: Spectra, rows: slice | npt.NDArray[np.int64]) -> Spectra:
-    return Spectra(spectra.flux[rows], None if spectra.error is None else spectra.error[rows])
+    error = None if spectra.error is None else spectra.error[rows]
+    taken = np.arange(len(spectra.flux))[rows].tolist() if spectra.unusable else []
+    unusable = (
+        each._replace(row=taken.index(each.row)) for each in spectra.unusable if each.row in taken
+    )
+    return Spectra(spectra.flux[rows], error, tuple(unusable))
 
 
 def _joined(pieces: Sequence[Spectra]) -> Spectra:
     errors = [piece.error for piece in pieces if piece.error is not None]
     error = np.concatenate(errors) if errors else None
-    return Spectra(np.concatenate([piece.flux for piece in pieces]), error)
+    unusable, n_rows = list[UnusableRow](), 0
+    for piece in pieces:
+        unusable += (each._replace(row=n_rows + each.row) for each in piece.unusable)
+        n_rows += len(piece.flux)
+    flux = np.concatenate([piece.flux for piece in pieces])
+    return Spectra(flux, error, tuple(unusable))
 
 
 class Repeated(_RowWrapper):

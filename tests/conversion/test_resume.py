@@ -132,7 +132,7 @@ def test_a_source_without_the_errors_that_it_says_it_has_raises(
 ) -> None:
     class Wrong(PairWithErrors):
         def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
-            for flux, error in super().iter_spectra(block_rows, first_row):
+            for flux, error, _ in super().iter_spectra(block_rows, first_row):
                 assert error is not None
                 yield Spectra(flux, None if wrong == "none" else error[:, 1:])
 

@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.store_source import AnySource
 from galahstream.errors import DestinationExistsError, OptionError, SourceFormatError
+from galahstream.sources.base import Spectra
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.store import Store
 from tests.faults.interrupted import contents, in_a_child
@@ -42,18 +41,16 @@ def convert(source: AnySource, dest: Path, **options: Any) -> Store:
 
 def interrupt(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Path:
     """Interrupt a conversion after two stars, and return the kept index."""
-    iter_blocks = FitsSource.iter_blocks
+    iter_spectra = FitsSource.iter_spectra
 
-    def failing(
-        self: FitsSource, block_rows: int, first_row: int = 0
-    ) -> Iterator[npt.NDArray[np.float32]]:
-        for row, block in enumerate(iter_blocks(self, block_rows, first_row)):
+    def failing(self: FitsSource, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        for row, block in enumerate(iter_spectra(self, block_rows, first_row)):
             if row == 3:
                 raise OSError(5, "Input/output error")
             yield block
 
     with monkeypatch.context() as patch:
-        patch.setattr(FitsSource, "iter_blocks", failing)
+        patch.setattr(FitsSource, "iter_spectra", failing)
         with pytest.raises(OSError, match="Input/output"):
             convert(source, dest, **options)
     index = dest.parent / f".{dest.name}.partial" / "index"
@@ -183,7 +180,7 @@ def test_no_index_is_left_when_a_conversion_fails_before_its_first_star(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FitsSource, "iter_blocks", fail)
+        patch.setattr(FitsSource, "iter_spectra", fail)
         with pytest.raises(OSError, match="Input/output"):
             convert(nights, tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -96,7 +96,7 @@ def test_options_tell_a_kept_split_from_a_drawn_one(original: Store) -> None:
     def settings(**options: object) -> dict[str, object]:
         chosen = ConvertOptions(**options)  # type: ignore[arg-type]
         source = StoreSource(original.path)
-        plan = plan_conversion(source, chosen, np.zeros(len(source), dtype=bool))
+        plan = plan_conversion(source, chosen, {})
         return {one.name: one.value for one in (*chosen.settings, *plan.settings(source))}
 
     kept, drawn = settings(), settings(seed=42)

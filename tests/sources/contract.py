@@ -33,7 +33,7 @@ def read_errors(source: Source, block_rows: int, first_row: int = 0) -> npt.NDAr
     expected = read_all(source, block_rows, first_row)
     errors = [np.empty((0, source.n_pixels), dtype=np.float32)]
     n_read = 0
-    for flux, error in source.iter_spectra(block_rows, first_row):
+    for flux, error, _ in source.iter_spectra(block_rows, first_row):
         assert 1 <= len(flux) <= block_rows
         assert flux.tobytes() == expected[n_read : n_read + len(flux)].tobytes()
         assert error is not None
@@ -121,8 +121,8 @@ class SourceContract:
             assert read_errors(source, 7).tobytes() == read_errors(source, len(source)).tobytes()
             return
         blocks = list(source.iter_spectra(7))
-        assert all(error is None for _, error in blocks)
-        flux = np.concatenate([flux for flux, _ in blocks])
+        assert all(error is None for _, error, _ in blocks)
+        flux = np.concatenate([flux for flux, _, _ in blocks])
         assert flux.tobytes() == read_all(source, 7).tobytes()
 
     @pytest.mark.slow

@@ -3,8 +3,10 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from galahstream.sources.base import Spectra
 from galahstream.sources.hdf5 import Hdf5Source
+from galahstream.survey.wavelength import CAMERAS
 
 N_STARS, N_PIXELS = 23, 40
 FLUX = np.random.default_rng(5).uniform(0.5, 1.5, (N_STARS, N_PIXELS)).astype(np.float32)
@@ -113,6 +116,62 @@ def write_star_as(folder: Path, star: int, layout: str, suffix: str) -> npt.NDAr
         path.unlink()
         (folder / f"{star}{camera}{suffix}").write_bytes(compress(content))
     return flux
+
+
+_HEADERS = {
+    "DR3": ("", "input_sigma", "no_sky_subspectrum", "no_sky_sigma", "normalised spectra"),
+    "DR4": ("", "normalized", "relative_error", "sky", "teluric"),
+}
+
+
+def write_calibrated_star(
+    folder: Path,
+    star: int,
+    release: Literal["DR3", "DR4"],
+    spectrum: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    velocity: float = 0.0,
+    *,
+    cameras: str = "1234",
+    pixels: int = 4096,
+    relative_error: npt.ArrayLike = 0.1,
+    header: Mapping[str, object] = MappingProxyType({}),
+    rest_header: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Write files as the releases have them: a function of the wavelength at rest, in Å.
+
+    `header` changes keywords of the first extension, `rest_header` of the last of DR3; a
+    keyword that is None is removed.
+    """
+    fits = pytest.importorskip("astropy.io.fits")
+    folder.mkdir(exist_ok=True, parents=True)
+    shift = 1 + velocity / 299_792.458
+    for number in cameras:
+        camera = CAMERAS[int(number) - 1]
+        start, step = camera.start + 0.3, camera.step * 1.0002
+        rest: npt.NDArray[Any] = (start + step * np.arange(pixels)) / shift
+        flux = spectrum(rest)
+        images = [fits.PrimaryHDU(flux.astype(">f4"))]
+        for name in _HEADERS[release][1:]:
+            values = np.ones(pixels, ">f4")
+            if name in ("normalised spectra", "normalized"):
+                values = flux.astype(">f8")
+            elif name in ("input_sigma", "relative_error"):
+                values = np.broadcast_to(np.asarray(relative_error, ">f4"), (pixels,))
+            images.append(fits.ImageHDU(values, name=name))
+        keywords = {"CRVAL1": start, "CDELT1": step, "CRPIX1": 1.0, "SLITMASK": "OUT"}
+        if release == "DR4":
+            keywords |= {"RVCOM": velocity, "RVCOM_OK": 1}
+        _set_keywords(images[0].header, keywords | dict(header))
+        if release == "DR3":
+            keywords = {"CRVAL1": start / shift, "CDELT1": step / shift, "CRPIX1": 1.0}
+            _set_keywords(images[-1].header, keywords | dict(rest_header))
+        fits.HDUList(images).writeto(folder / f"{star}{number}.fits", overwrite=True)
+
+
+def _set_keywords(header: Any, keywords: Mapping[str, object]) -> None:
+    for keyword, value in keywords.items():
+        if value is not None:
+            header[keyword] = value
 
 
 Writer = Callable[[Path], Path]

@@ -118,9 +118,10 @@ def test_a_damaged_file_is_an_error_or_its_star_is_skipped_by_name(
     path.write_bytes(damage(path.read_bytes()))
     wanted = write_star(folder, STAR + 1, layout)
     with pytest.raises(
-        SourceFormatError, match=f"1 of 2 stars.*{STAR}: {path.name}.*on_bad='skip'"
+        SourceFormatError, match=f"star {STAR} cannot be used: {path.name}.*on_bad='skip'"
     ):
-        FitsSource(folder)
+        convert(folder, tmp_path / "raised")
+    assert not (tmp_path / "raised").exists()
     store = convert(folder, tmp_path / "store", on_bad="skip")
     assert store.ids.tolist() == [STAR + 1]
     assert np.array_equal(store.flux[0], wanted.astype(np.float32))
@@ -130,30 +131,50 @@ def test_a_damaged_file_is_an_error_or_its_star_is_skipped_by_name(
     assert str(tmp_path) not in reason
 
 
-@pytest.mark.slow
-def test_all_bad_files_of_all_stars_are_named_at_once(tmp_path: Path) -> None:
-    for star in range(STAR, STAR + 15):
-        write_star(tmp_path, star, "dr4->f4", cameras="1", pixels=4096 + (star > STAR + 1))
-    (tmp_path / f"{STAR}1.fits").write_bytes(b"")
-    with pytest.raises(SourceFormatError, match=r"14 of 15 stars.*and 4 more; copy") as caught:
-        FitsSource(tmp_path)
-    assert f"{STAR}1.fits" in str(caught.value)
-    write_star(tmp_path, STAR + 40, "dr4->f4", cameras="34", pixels=4100)
-    source = FitsSource(tmp_path, "skip")
-    assert source.ids.tolist() == [STAR + 1]
-    assert len(source.skipped) == 15
-    assert f"{STAR + 40}3.fits (red camera) has 4100 pixels" in source.skipped[-1].reason
-    assert f"{STAR + 40}4.fits (infrared camera) has 4100 pixels" in source.skipped[-1].reason
+def test_the_first_bad_star_is_an_error_and_all_bad_stars_are_skipped_by_name(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "in"
+    for star in range(STAR, STAR + 5):
+        write_star(folder, star, "dr4->f4", cameras="1", pixels=4096 + (star > STAR + 1))
+    (folder / f"{STAR}1.fits").write_bytes(b"")
+    write_star(folder, STAR + 40, "dr4->f4", cameras="34", pixels=4100)
+    with pytest.raises(SourceFormatError, match=f"star {STAR} cannot be used: {STAR}1.fits is emp"):
+        convert(folder, tmp_path / "store")
+    (folder / f"{STAR}1.fits").unlink()
+    with pytest.raises(BadSpectraError, match=f"star {STAR + 2} cannot be used: {STAR + 2}1.fits"):
+        convert(folder, tmp_path / "store")
+    (folder / f"{STAR}1.fits").write_bytes(b"")
+    store = convert(folder, tmp_path / "store", on_bad="skip")
+    assert store.ids.tolist() == [STAR + 1]
+    skipped = dict(store.manifest.skipped)
+    assert [*skipped] == [STAR, STAR + 2, STAR + 3, STAR + 4, STAR + 40]
+    assert f"{STAR + 40}3.fits (red camera) has 4100 pixels" in skipped[STAR + 40]
+    assert f"{STAR + 40}4.fits (infrared camera) has 4100 pixels" in skipped[STAR + 40]
 
 
 @pytest.mark.parametrize("on_bad", ["raise", "skip"])
 def test_a_folder_of_damaged_stars_alone_is_rejected(tmp_path: Path, on_bad: OnBad) -> None:
-    write_star(tmp_path, STAR, "dr3", pixels=4000)
-    with pytest.raises(BadSpectraError, match=f"none of its 1 stars.*{STAR}1.fits"):
-        FitsSource(tmp_path, on_bad)
-    (tmp_path / f"{STAR + 1}1.fits").write_bytes(b"")
-    with pytest.raises(SourceFormatError, match=f"none of its 2 stars.*{STAR + 1}1.fits"):
-        FitsSource(tmp_path, on_bad)
+    folder = tmp_path / "in"
+    write_star(folder, STAR, "dr3", pixels=4000)
+    with pytest.raises(BadSpectraError, match=f"{STAR}.*{STAR}1.fits.*4000 pixels"):
+        convert(folder, tmp_path / "store", on_bad=on_bad)
+    for camera in "1234":
+        (folder / f"{STAR}{camera}.fits").write_bytes(b"")
+    with pytest.raises(SourceFormatError, match=f"{STAR}1.fits is empty.*copy damaged files"):
+        convert(folder, tmp_path / "store", on_bad=on_bad)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_star_that_is_damaged_after_it_was_checked_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    write_star(tmp_path / "in", STAR, "dr3")
+    write_star(tmp_path / "in", STAR + 1, "dr3")
+    source = FitsSource(tmp_path / "in", "skip")  # its bad stars are NaN, and convert raises
+    (tmp_path / "in" / f"{STAR}2.fits").write_bytes(b"")
+    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits: it changed since.*has 0"):
+        convert(source, tmp_path / "store")
 
 
 @pytest.mark.parametrize(
@@ -168,9 +189,12 @@ def test_a_file_that_may_not_be_read_is_never_skipped(
     def refuse(path: Path, mode: str) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
+    source = FitsSource(tmp_path, "skip")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(SourceAccessError, match=f"{STAR}1.fits cannot be read"):
         FitsSource(tmp_path, "skip")
+    with pytest.raises(SourceAccessError, match=f"{STAR}1.fits cannot be read"):
+        list(source.iter_blocks(1))
 
 
 @pytest.mark.parametrize("change", [_truncated, _of_two_axes, lambda _: b""])
@@ -178,10 +202,10 @@ def test_a_file_that_is_damaged_after_opening_is_an_error_that_names_it(
     tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
     write_star(tmp_path, STAR, "dr4->f4")
-    source = FitsSource(tmp_path, "skip")
+    source = FitsSource(tmp_path)
     path = tmp_path / f"{STAR}2.fits"
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(SourceFormatError, match=f"{path.name}.*copy the file again"):
+    with pytest.raises(SourceFormatError, match=f"{path.name}: it changed since"):
         list(source.iter_blocks(1))
 
 
@@ -190,7 +214,7 @@ def test_a_file_of_another_size_after_opening_is_an_error_that_names_it(tmp_path
     source = FitsSource(tmp_path)
     write_star(tmp_path / "other", STAR, "dr3", pixels=4111)
     (tmp_path / "other" / f"{STAR}2.fits").replace(tmp_path / f"{STAR}2.fits")
-    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits: it changed"):
+    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits: it changed since"):
         list(source.iter_blocks(1))
     (tmp_path / f"{STAR}1.fits").unlink()
     with pytest.raises(SourceAccessError, match=f"{STAR}1.fits cannot be read"):
@@ -280,7 +304,8 @@ def test_a_star_that_cannot_be_used_is_named_with_the_folder_of_its_files(tmp_pa
     write_star(tmp_path / "131124", STAR + 1, "dr3", pixels=4095, cameras="2")
     write_star(tmp_path / "131125", STAR + 2, "dr3", cameras="3")
     (tmp_path / "131125" / f"{STAR + 2}3.fits").write_bytes(b"SIMPLE")
-    reasons = [skipped.reason for skipped in FitsSource(tmp_path, "skip").skipped]
+    (spectra,) = FitsSource(tmp_path, "skip").iter_spectra(3)
+    reasons = [unusable.reason for unusable in spectra.unusable]
     assert len(reasons) == 2
     assert reasons[0].startswith(f"131124/{STAR + 1}2.fits (green camera) has 4095 pixels")
     assert reasons[1].startswith(f"131125/{STAR + 2}3.fits")

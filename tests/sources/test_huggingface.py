@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from galahstream.cli.main import main
@@ -28,7 +27,7 @@ from galahstream.errors import (
     StorageFullError,
 )
 from galahstream.sources import huggingface
-from galahstream.sources.base import Source
+from galahstream.sources.base import Source, Spectra
 from galahstream.sources.huggingface import HubAddress, HubSource, is_hub_address
 from galahstream.sources.open import open_source
 from tests.sources.contract import SourceContract, read_all
@@ -274,17 +273,15 @@ class InterruptedHereError(Exception):
 
 
 def interrupt_after_some_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = HubSource.iter_blocks
+    read = HubSource.iter_spectra
 
-    def stop(
-        self: HubSource, block_rows: int, first_row: int = 0
-    ) -> Iterator[npt.NDArray[np.float32]]:
+    def stop(self: HubSource, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
         for number, block in enumerate(read(self, block_rows, first_row)):
             if number == 4:
                 raise InterruptedHereError
             yield block
 
-    monkeypatch.setattr(HubSource, "iter_blocks", stop)
+    monkeypatch.setattr(HubSource, "iter_spectra", stop)
 
 
 @pytest.mark.parametrize("change", ["the cache is emptied", "by commit", "a new commit"])

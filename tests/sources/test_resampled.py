@@ -42,7 +42,7 @@ class Survey(Source):
         return len(FLUX)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
-        for flux, _ in self.iter_spectra(block_rows, first_row):
+        for flux, _, _ in self.iter_spectra(block_rows, first_row):
             yield flux
 
     def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
@@ -75,7 +75,7 @@ def test_each_star_is_what_the_resampler_makes_of_it(
     resampler = Resampler(SHIFTED.wavelength)
     assert source.has_errors
     row = 5
-    for flux, error in source.iter_spectra(4, first_row=5):
+    for flux, error, _ in source.iter_spectra(4, first_row=5):
         assert error is not None
         assert flux.dtype == error.dtype == np.float32
         for found_flux, found_error in zip(flux, error, strict=True):
@@ -95,7 +95,7 @@ def test_each_star_is_what_the_resampler_makes_of_it(
 
 def test_flux_alone_is_that_with_errors() -> None:
     source = Resampled(Survey(), SHIFTED)
-    with_errors = np.concatenate([flux for flux, _ in source.iter_spectra(6)])
+    with_errors = np.concatenate([flux for flux, _, _ in source.iter_spectra(6)])
     assert read_all(source, 6).tobytes() == with_errors.tobytes()
 
 
