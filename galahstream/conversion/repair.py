@@ -1,22 +1,28 @@
 """Restore the damaged rows of a store from its source; all other rows are copied."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.conversion.options import BLOCK_BYTES
+from galahstream.conversion.spectra import with_spectrum_options
 from galahstream.conversion.staging import check_apart, named_paths, resolved, staging
 from galahstream.conversion.store_source import AnySource, open_input
 from galahstream.errors import LabelError, RepairError
 from galahstream.sources.base import Source
+from galahstream.sources.galah_fits import FitsSource
+from galahstream.sources.galah_layout import Frame
 from galahstream.sources.open import PathLike
+from galahstream.sources.spectrum_options import GridChoice, SpectrumOptions
 from galahstream.store import Store, open_store
 from galahstream.store.formats import format_of
 from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.row_array import RowArray
 from galahstream.store.writer import StoreWriter
+from galahstream.survey.grids import GRIDS
+from galahstream.survey.resampling import Resampling
 from galahstream.system.digest import row_digests
 from galahstream.system.disk import explain_disk_full
 from galahstream.system.progress import progress_bar
@@ -63,6 +69,7 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
         damaged = store.verify(progress=progress)
         if len(damaged):
             opened = _open_spectra(source, store, progress)
+            opened = _as_stored(opened, store)
             check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
             restored: dict[str, dict[int, _StoredRow]] = {}
             for name, array in store.spectra.items():
@@ -77,6 +84,22 @@ def _open_spectra(source: AnySource, store: Store, progress: bool) -> Source:
         return open_input(source, on_bad="skip", progress=progress)
     except LabelError:  # columns without names, which may have those of the store
         return open_input(source, list(store.labels), on_bad="skip", progress=progress)
+
+
+def _as_stored(source: Source, store: Store) -> Source:
+    """Return a source with its spectra in the frame and on the grid of the store."""
+    known = store.provenance
+    grid: GridChoice | None = None
+    if known.grid is not None and known.grid != source.provenance.grid:
+        grid = known.grid if known.grid in GRIDS else store.wavelength
+    is_of_files = isinstance(source, FitsSource)
+    options = SpectrumOptions(
+        frame=cast("Frame | None", known.frame) if is_of_files else None,
+        grid=grid,
+        resampling=cast("Resampling", known.resampling or "flux-conserving"),
+        errors=is_of_files and store.error is not None,
+    )
+    return with_spectrum_options(source, options, None)
 
 
 def _restored_row(store: Store, source: Source, row: int, name: str) -> _StoredRow:

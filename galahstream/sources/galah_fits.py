@@ -65,8 +65,8 @@ class FitsSource(Source):
         If the folder has no star files, or none that can be read; or, if `on_bad` is
         ``"raise"``, a file looks like a star's and cannot be used.
     BadSpectraError
-        If a star has two files of one camera, or lacks one and must not; if `on_bad` is
-        ``"skip"``, only if all stars do.
+        If a star has two files of one camera, or lacks one and must not, and `on_bad` is
+        ``"raise"``, or if no star can be used.
     OptionError
         If a frame is asked for that the files do not have, without a grid.
     """
@@ -219,8 +219,6 @@ class FitsSource(Source):
 
         Raises
         ------
-        SourceFormatError
-            If a file changed since the folder was listed.
         SourceFormatError, BadSpectraError
             If a star cannot be used, and `on_bad` is ``"raise"``.
         SourceShapeError, SourceAccessError
@@ -247,14 +245,6 @@ class FitsSource(Source):
                 )
             first_row += len(spectra.flux)
             yield spectra
-
-    def _check_unchanged(self, rows: range) -> None:
-        """Raise an error if files that were read are not those that were listed."""
-        for row in rows:
-            for camera, path in self._files.paths(row):
-                with explain_access_errors(path):
-                    status = path.stat()
-                self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
 
     def _configure(self, options: SpectrumOptions, jobs: int | None) -> None:
         """Check and set what the spectra are to be like."""
@@ -302,6 +292,14 @@ class FitsSource(Source):
         self._files = self._files.selected(complete)
         if self._velocities is not None:
             self._velocities = self._velocities[complete]
+
+    def _check_unchanged(self, rows: range) -> None:
+        """Raise `SourceFormatError` if a file of some stars is not the one that was listed."""
+        for row in rows:
+            for camera, path in self._files.paths(row):
+                with explain_access_errors(path):
+                    status = path.stat()
+                self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
 
     def _star(self, row: int) -> Star:
         velocity = np.nan if self._velocities is None else float(self._velocities[row])

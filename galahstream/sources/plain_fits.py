@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
-_PRIMARY = b"SIMPLE  = " + b"T".rjust(20)
-_IMAGE = b"XTENSION= 'IMAGE   '"
-_PRINTABLE = bytes(range(32, 127))
+_PRIMARY = (b"SIMPLE", True)
+_IMAGE = (b"XTENSION", "IMAGE")
 _MAX_AXES = 9  # the standard allows more, which no spectrum has
 _DTYPES: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
 _BITPIX = (8, 16, 32, 64, *_DTYPES)
@@ -95,23 +94,26 @@ def _extension_at(content: bytes, offset: int) -> _Extension:
     while end >= 0 and (end - offset) % _CARD:
         end = content.find(_END, end + 1)
     header = content[offset : max(end, offset)]
-    # A header without its END would go on through its data, to the END of the next one.
-    goes_on = _card(header[_CARD:], b"XTENSION") is not None
-    is_text = not header.translate(None, _PRINTABLE)
-    if not header.startswith(_IMAGE if offset else _PRIMARY) or goes_on or not is_text:
+    keyword, kind = _IMAGE if offset else _PRIMARY
+    if not header.startswith(keyword) or _value(header, keyword) != kind:
         raise NotPlainError
-    _value(header, b"XTENSION" if offset else b"SIMPLE")  # raises if more than a comment follows
+    if b"XTENSION=" in header[_CARD:]:  # its own END is damaged, and that of the next was found
+        raise NotPlainError
     bitpix, axes = _value(header, b"BITPIX"), _count(header, b"NAXIS")
     if (
         type(bitpix) is not int
         or bitpix not in _BITPIX
         or axes > _MAX_AXES
-        or _value(header, b"PCOUNT") not in (None, 0)
-        or _value(header, b"GCOUNT") not in (None, 1)
+        or not _is_absent_or(header, b"PCOUNT", 0)
+        or not _is_absent_or(header, b"GCOUNT", 1)
     ):
         raise NotPlainError
     shape = tuple(_count(header, b"NAXIS%d" % axis) for axis in range(1, axes + 1))
     return _Extension(header, shape, bitpix, offset + _padded(end + _CARD - offset))
+
+
+def _is_absent_or(header: bytes, keyword: bytes, expected: int) -> bool:
+    return _card(header, keyword) is None or _value(header, keyword) == expected
 
 
 def _count(header: bytes, keyword: bytes) -> int:

@@ -44,10 +44,10 @@ def interrupt(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, **optio
     iter_spectra = FitsSource.iter_spectra
 
     def failing(self: FitsSource, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
-        for row, spectra in enumerate(iter_spectra(self, block_rows, first_row)):
+        for row, block in enumerate(iter_spectra(self, block_rows, first_row)):
             if row == 3:
                 raise OSError(5, "Input/output error")
-            yield spectra
+            yield block
 
     with monkeypatch.context() as patch:
         patch.setattr(FitsSource, "iter_spectra", failing)

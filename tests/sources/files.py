@@ -80,7 +80,7 @@ def write_star(
 ) -> npt.NDArray[np.float64]:
     """Write GALAH files of a star and return its normalised flux, NaN if a camera is missing."""
     fits = pytest.importorskip("astropy.io.fits")
-    folder.mkdir(exist_ok=True, parents=True)
+    folder.mkdir(exist_ok=True)
     generator = np.random.default_rng(star % 1000)
     flux = np.full((4, pixels), np.nan)
     for camera in cameras:
@@ -148,7 +148,7 @@ def write_calibrated_star(
     for number in cameras:
         camera = CAMERAS[int(number) - 1]
         start, step = camera.start + 0.3, camera.step * 1.0002
-        rest: npt.NDArray[np.float64] = (start + step * np.arange(pixels, dtype=np.float64)) / shift
+        rest: npt.NDArray[Any] = (start + step * np.arange(pixels)) / shift
         flux = spectrum(rest)
         images = [fits.PrimaryHDU(flux.astype(">f4"))]
         for name in _HEADERS[release][1:]:

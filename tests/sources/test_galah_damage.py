@@ -166,14 +166,14 @@ def test_a_folder_of_damaged_stars_alone_is_rejected(tmp_path: Path, on_bad: OnB
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_bad_star_of_a_source_that_skips_is_an_error_if_the_conversion_does_not(
+def test_a_star_that_is_damaged_after_it_was_checked_is_an_error_that_names_it(
     tmp_path: Path,
 ) -> None:
     write_star(tmp_path / "in", STAR, "dr3")
     write_star(tmp_path / "in", STAR + 1, "dr3")
+    source = FitsSource(tmp_path / "in", "skip")  # its bad stars are NaN, and convert raises
     (tmp_path / "in" / f"{STAR}2.fits").write_bytes(b"")
-    source = FitsSource(tmp_path / "in", "skip")  # its bad stars are NaN
-    with pytest.raises(SourceFormatError, match=f"star {STAR} .*{STAR}2.fits is empty"):
+    with pytest.raises(SourceFormatError, match=f"{STAR}2.fits: it changed since.*has 0"):
         convert(source, tmp_path / "store")
 
 
@@ -205,9 +205,7 @@ def test_a_file_that_is_damaged_after_opening_is_an_error_that_names_it(
     source = FitsSource(tmp_path)
     path = tmp_path / f"{STAR}2.fits"
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(
-        SourceFormatError, match=f"{path.name}: it changed since .* it had .*and has"
-    ):
+    with pytest.raises(SourceFormatError, match=f"{path.name}: it changed since"):
         list(source.iter_blocks(1))
 
 
@@ -302,14 +300,13 @@ def test_a_star_in_two_nights_is_an_error_or_skipped_by_name(tmp_path: Path) -> 
 
 
 def test_a_star_that_cannot_be_used_is_named_with_the_folder_of_its_files(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    write_star(folder / "131123", STAR, "dr3", cameras="1")
-    write_star(folder / "131124", STAR + 1, "dr3", pixels=4095, cameras="2")
-    write_star(folder / "131125", STAR + 2, "dr3", cameras="3")
-    (folder / "131125" / f"{STAR + 2}3.fits").write_bytes(b"SIMPLE")
-    store = convert(folder, tmp_path / "store", on_bad="skip")
-    stars, reasons = zip(*store.manifest.skipped, strict=True)
-    assert stars == (STAR + 1, STAR + 2)
+    write_star(tmp_path / "131123", STAR, "dr3", cameras="1")
+    write_star(tmp_path / "131124", STAR + 1, "dr3", pixels=4095, cameras="2")
+    write_star(tmp_path / "131125", STAR + 2, "dr3", cameras="3")
+    (tmp_path / "131125" / f"{STAR + 2}3.fits").write_bytes(b"SIMPLE")
+    (spectra,) = FitsSource(tmp_path, "skip").iter_spectra(3)
+    reasons = [unusable.reason for unusable in spectra.unusable]
+    assert len(reasons) == 2
     assert reasons[0].startswith(f"131124/{STAR + 1}2.fits (green camera) has 4095 pixels")
     assert reasons[1].startswith(f"131125/{STAR + 2}3.fits")
 

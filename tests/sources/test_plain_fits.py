@@ -1,12 +1,10 @@
 """Plain files are read as astropy reads them, and what is not plain is never read at all."""
 
-import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,30 +155,11 @@ def test_a_changed_byte_of_a_header_never_gives_other_pixels_than_astropy(
         pixels = PlainFits(bytes(content)).pixels(1)
     except NotPlainError:
         return
-    assert np.array_equal(pixels, _pixels_by_astropy(bytes(content)))
-
-
-def _pixels_by_astropy(content: bytes) -> npt.NDArray[np.float64]:
-    """Return the pixels of the second extension; those that were written if it finds none."""
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            with fits.open(BytesIO(content), memmap=False) as extensions:
-                return np.array(extensions[1].data, np.float64)
-        except OSError:  # of a keyword that says nothing about pixels, such as EXTEND
-            return FLUX
-
-
-@pytest.mark.parametrize("damaged", range(4))
-@pytest.mark.parametrize("text", [b"EN!", b"END=", b"   ", b"\0\0\0", b"XND"])
-def test_a_header_without_its_end_is_left_to_astropy(
-    plain: bytes, damaged: int, text: bytes
-) -> None:
-    pieces = plain.split(b"END" + b" " * 77)
-    ends = [b"END".ljust(80)] * 4
-    ends[damaged] = text.ljust(80)
-    content = b"".join(piece + end for piece, end in zip(pieces, [*ends, b""], strict=True))
-    with pytest.raises(NotPlainError):
-        PlainFits(content)
+    try:
+        with fits.open(BytesIO(bytes(content)), memmap=False) as extensions:
+            assert np.array_equal(pixels, extensions[1].data)
+    except OSError:  # a value that nothing here needs is not one of its kind
+        assert np.array_equal(pixels, PlainFits(example()).pixels(1))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from galahstream.conversion.convert import convert
 from galahstream.store import open_store
 from galahstream.store.layout import Dtype
 from galahstream.store.readers import Reading
-from galahstream.stream import dataset as dataset_module
+from galahstream.stream import decoding
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.kernels import (
     KernelBackend,
@@ -71,7 +71,7 @@ def test_stores_and_ways_of_reading_give_identical_batches(
     backend: KernelBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dataset_module, "choose_kernel", partial(choose_kernel, backend=backend))
+    monkeypatch.setattr(decoding, "choose_kernel", partial(choose_kernel, backend=backend))
     expected: list[Any] = []
     for name, options in STORES.items():
         path = convert(survey.folder, tmp_path / name, dtype=dtype, **options).path
