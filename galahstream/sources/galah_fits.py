@@ -36,6 +36,7 @@ from galahstream.sources.base import (
     explain_access_errors,
     pointer_reason,
 )
+from galahstream.sources.fits_ids import HEADER_IDS, read_header_ids
 from galahstream.sources.galah_folder import (
     StarFiles,
     find_star_files,
@@ -143,6 +144,12 @@ class FitsSource(Source):
     def files(self) -> tuple[Path, ...]:
         """The files of all stars, in order."""
         return tuple(path for row in range(len(self)) for _, path in self._files.paths(row))
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return the ids of the stars, or their ids in 2MASS or Gaia from the files of DR4."""
+        if name not in HEADER_IDS:
+            return super().read_column(name)
+        return read_header_ids((self._files.paths(row)[0][1] for row in range(len(self))), name)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux of the stars in order; the pixels of a missing camera are NaN.

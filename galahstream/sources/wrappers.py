@@ -28,6 +28,7 @@ from galahstream.errors import (
 )
 from galahstream.sources.base import SkippedStar, Source
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut, FlagCount
 from galahstream.validation import check_count
 
 _Block: TypeAlias = npt.NDArray[np.float32]
@@ -82,6 +83,16 @@ class _Wrapper(Source):
         """Files of the source."""
         return self._source.files
 
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars of the source."""
+        return self._source.cuts
+
+    @property
+    def group_column(self) -> str | None:
+        """The source's column that tells which rows are of one star."""
+        return self._source.group_column
+
 
 class Selected(_Wrapper):
     """Some rows of a source.
@@ -123,6 +134,10 @@ class Selected(_Wrapper):
     def read_column(self, name: str) -> npt.NDArray[Any]:
         """Return a column for the selected stars, shape (n,)."""
         return self._source.read_column(name)[self._rows]
+
+    def count_flags(self, rows: npt.NDArray[np.int64]) -> tuple[FlagCount, ...]:
+        """Return the counts of the source for some of the selected stars."""
+        return self._source.count_flags(self._rows[rows])
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
         """Yield the flux of the selected rows."""
@@ -255,6 +270,17 @@ class Concatenated(_Wrapper):
         """Where all spectra come from; unknown if the sources differ in it."""
         known = {source.provenance for source in self._sources}
         return known.pop() if len(known) == 1 else Provenance()
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars of each source."""
+        return tuple(cut for source in self._sources for cut in source.cuts)
+
+    @property
+    def group_column(self) -> str | None:
+        """The column of all sources that tells which rows are of one star."""
+        columns = {source.group_column for source in self._sources}
+        return columns.pop() if len(columns) == 1 else None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from galahstream.store.manifest import LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
 from galahstream.survey.fill_values import FillValue
+from galahstream.survey.selection import Cut, FlagCount
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
 
@@ -53,6 +54,10 @@ class StoreInfo:
         Id and reason of each star that was not converted.
     notes : tuple of str
         What the source says of its stars and files.
+    cuts : tuple of Cut
+        Conditions that removed stars, in the order in which they were applied.
+    flags : tuple of FlagCount
+        How many of the stars have a quality flag of the catalogue set.
     bytes : int
         Size of all files.
     """
@@ -78,6 +83,8 @@ class StoreInfo:
     pixel_counts: PixelCounts
     skipped: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
+    cuts: tuple[Cut, ...]
+    flags: tuple[FlagCount, ...]
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,4 +107,6 @@ class StoreInfo:
             "pixel_counts": asdict(self.pixel_counts),
             "skipped": [list(star) for star in self.skipped],
             "notes": list(self.notes),
+            "cuts": [asdict(cut) for cut in self.cuts],
+            "flags": [asdict(count) for count in self.flags],
         }

@@ -230,6 +230,8 @@ class Store:
             pixel_counts=manifest.pixel_counts,
             skipped=manifest.skipped,
             notes=manifest.notes,
+            cuts=manifest.cuts,
+            flags=manifest.flags,
             bytes=sum(file.stat().st_size for file in files),
         )
 
