@@ -161,7 +161,7 @@ def _list_csv(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_csv(path: Path, names: Sequence[str]) -> Columns:
-    return _read_text(path, names, ",")
+    return {name: _typed(texts) for name, texts in _read_text(path, names, ",").items()}
 
 
 def _list_ecsv(path: Path) -> list[tuple[str, str]]:
@@ -171,14 +171,20 @@ def _list_ecsv(path: Path) -> list[tuple[str, str]]:
 
 def _read_ecsv(path: Path, names: Sequence[str]) -> Columns:
     header = _ecsv_header(path)
-    columns = _read_text(path, names, header.get("delimiter", " "))
-    for column in header["datatype"]:
-        # A column of floats may hold whole numbers alone, and one of texts digits alone.
-        name, dtype = column["name"], column["datatype"]
-        if name in columns and dtype.startswith("float") and columns[name].values.dtype.kind == "i":
-            values, is_missing = columns[name]
-            columns[name] = RawColumn(values.astype(np.float64), is_missing)
-    return columns
+    dtypes = {column["name"]: str(column["datatype"]) for column in header["datatype"]}
+    texts = _read_text(path, names, header.get("delimiter", " "))
+    return {name: _declared(texts[name], dtypes[name]) for name in names}
+
+
+def _declared(texts: npt.NDArray[np.str_], dtype: str) -> RawColumn:
+    """Return a column of its declared kind: floats may be whole numbers, and texts digits alone."""
+    if dtype == "string":
+        stripped = np.char.strip(texts)
+        return RawColumn(stripped, stripped == "")
+    values, is_missing = _typed(texts)
+    if dtype.startswith("float") and values.dtype.kind == "i":
+        values = values.astype(np.float64)
+    return RawColumn(values, is_missing)
 
 
 def _ecsv_header(path: Path) -> Any:
@@ -205,7 +211,7 @@ def _csv_table(path: Path, delimiter: str = ",") -> Iterator[tuple[list[str], It
         yield names, (row for row in csv.reader(file, delimiter=delimiter) if row)
 
 
-def _read_text(path: Path, names: Sequence[str], delimiter: str) -> Columns:
+def _read_text(path: Path, names: Sequence[str], delimiter: str) -> dict[str, npt.NDArray[np.str_]]:
     with _csv_table(path, delimiter) as (header, rows):
         indices = [header.index(name) for name in names]
         chunks: list[list[npt.NDArray[np.str_]]] = [[] for _ in names]
@@ -223,8 +229,7 @@ def _read_text(path: Path, names: Sequence[str], delimiter: str) -> Columns:
             n_rows += len(chunk)
     empty = np.empty(0, dtype=np.str_)
     return {
-        name: _typed(np.concatenate([empty, *parts]))
-        for name, parts in zip(names, chunks, strict=True)
+        name: np.concatenate([empty, *parts]) for name, parts in zip(names, chunks, strict=True)
     }
 
 
@@ -232,7 +237,9 @@ def _typed(texts: npt.NDArray[np.str_]) -> RawColumn:
     """Return the values of a column of texts as int64 if all are integers, or float64, or text."""
     texts = np.char.strip(texts)
     is_missing = np.isin(texts, _MISSING_TEXTS)
-    for dtype in (np.int64, np.float64):
+    # Python and NumPy read 1_000 as a number, which no table means by it.
+    dtypes = () if (np.char.find(texts, "_") >= 0).any() else (np.int64, np.float64)
+    for dtype in dtypes:
         try:
             return RawColumn(np.where(is_missing, "0", texts).astype(dtype), is_missing)
         except (ValueError, OverflowError):
@@ -272,7 +279,7 @@ def _read_votable(path: Path, names: Sequence[str]) -> Columns:
 
 def _votable_column(column: Any) -> RawColumn:
     values, mask = np.asarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
-    is_missing = mask.reshape(len(values), -1).all(axis=1)
+    is_missing = np.asarray(mask.reshape(len(values), -1).all(axis=1))
     if values.dtype.kind == "O" and all(isinstance(value, str | bytes) for value in values):
         values = np.char.strip(values.astype(np.str_))
         is_missing = is_missing | (values == "")

@@ -58,7 +58,6 @@ def write_table(
         if name in columns and unit:
             table[name].unit = unit
     if kind == "parquet":
-        pytest.importorskip("pyarrow")
         write_parquet(path, columns, units or {})
     elif kind == "votable":
         table.write(path, format="votable", overwrite=True)
@@ -78,9 +77,8 @@ def write_csv(path: Path, columns: Columns) -> Path:
 
 
 def write_parquet(path: Path, columns: Columns, units: Mapping[str, str]) -> Path:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
     arrays, fields = [], []
     for name, values in columns.items():
         mask = np.ma.getmaskarray(np.ma.asarray(values))

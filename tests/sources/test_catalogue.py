@@ -55,12 +55,12 @@ def test_each_format_holds_the_same_and_is_told_by_content(kind: str, tmp_path: 
 
 
 def test_masked_values_are_missing_and_masked_ids_stay_exact(kind: str, tmp_path: Path) -> None:
-    masked = np.ma.masked_array(GAIA, mask=[0, 1, 0, 0, 0, 0])
+    masked = np.ma.masked_array(GAIA, mask=np.arange(6) == 1)
     columns = {
         "sobject_id": SOBJECT,
         "gaiadr3_source_id": masked,
-        "teff": np.ma.masked_array(np.arange(6.0), mask=[0, 0, 1, 0, 0, 0]),
-        "flag_sp": np.ma.masked_array(np.arange(6), mask=[0, 0, 0, 1, 0, 0]),
+        "teff": np.ma.masked_array(np.arange(6.0), mask=np.arange(6) == 2),
+        "flag_sp": np.ma.masked_array(np.arange(6), mask=np.arange(6) == 3),
     }
     catalogue = Catalogue(write_table(tmp_path / "table", columns, kind))
     keys = catalogue.keys("gaiadr3_source_id")
@@ -186,6 +186,23 @@ def test_csv_may_have_comments_quotes_blank_lines_and_a_byte_order_mark(tmp_path
     assert catalogue.names == ("sobject_id", "name", "teff")
     assert catalogue.raw_column("name").values.tolist() == ["mu Leo, A", "b"]
     assert catalogue.numbers("teff").is_missing.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("cell", ["1_000", "1_0.5", "0x10", "1,5", "5772 K", "True", "12d3"])
+def test_what_only_looks_like_a_number_is_text(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f'sobject_id,teff\n1,5772\n2,"{cell}"\n')
+    with pytest.raises(LabelError, match="'teff': text, such as '5772', not numbers"):
+        Catalogue(path).numbers("teff")
+
+
+def test_a_column_of_text_is_text_where_the_table_says_so(kind: str, tmp_path: Path) -> None:
+    if kind == "csv":
+        pytest.skip("CSV does not say so")
+    columns = {"sobject_id": SOBJECT, "field": np.array(["0012", "0013", "7", "8", "9", "10"])}
+    catalogue = Catalogue(write_table(tmp_path / "table", columns, kind))
+    with pytest.raises(LabelError, match="'field': text, such as '0012', not numbers"):
+        catalogue.numbers("field")
 
 
 def test_units_that_astropy_writes_into_parquet_are_read(tmp_path: Path) -> None:
