@@ -252,9 +252,7 @@ class _Expression:
                 except LabelError as error:
                     self._fail(node, str(error))
             case ast.Constant(value=value):
-                # An integer that int64 does not hold would become an object.
-                is_large = isinstance(value, int) and value.bit_length() > 63
-                return _finite(np.asarray(float(value) if is_large else value), np.False_)
+                return _finite(np.asarray(self._number(node, value)), np.False_)
             case ast.UnaryOp(op=operator, operand=operand):
                 values, is_missing = self._numbers(operand, read)
                 return Numbers(-values if isinstance(operator, ast.USub) else values, is_missing)
@@ -268,6 +266,18 @@ class _Expression:
                 return _finite(np.asarray(function(*floats)), is_missing)
             case _:  # not reached: the expression was checked
                 raise AssertionError(ast.dump(node))
+
+    def _number(self, node: ast.expr, value: object) -> int | float:
+        """Return a number of the expression, finite and such that NumPy has a dtype for it."""
+        assert isinstance(value, int | float)  # as it was checked
+        try:
+            # An integer that int64 does not hold would become an object.
+            number = value if -(2**63) <= value < 2**63 and isinstance(value, int) else float(value)
+        except OverflowError:
+            number = np.inf
+        if not np.isfinite(number):
+            self._fail(node, f"{shown(self._segment(node))} is larger than any float64")
+        return number
 
     def _whole(self, node: ast.expr, numbers: Numbers) -> npt.NDArray[np.int64]:
         """Return the values of a bit test as integers; 0 where they are missing."""
