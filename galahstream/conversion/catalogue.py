@@ -31,11 +31,12 @@ def open_converted(source: AnySource, options: ConvertOptions) -> Source:
     """
     if options.catalogue.path is None:
         return open_input(source, options.labels, options.on_bad)
+    # First, since finding the stars of a release takes much longer.
+    catalogue = Catalogue(Path(options.catalogue.path), options.missing_values)
     try:
         opened = open_input(source, None, options.on_bad)
     except LabelError:  # labels of its own, which have no names and are not used
         opened = open_input(source, [], options.on_bad)
-    catalogue = Catalogue(Path(options.catalogue.path), options.missing_values)
     return _join(opened, catalogue, options)
 
 
@@ -65,7 +66,7 @@ def _join(source: Source, catalogue: Catalogue, options: ConvertOptions) -> Join
 
 
 def _conditions(catalogue: Catalogue, options: CatalogueOptions) -> tuple[Condition, ...]:
-    texts = []
+    texts: list[str] = []
     if options.select is not None:
         texts += recommended_conditions(catalogue.names, str(catalogue.path))
     if options.where is not None:

@@ -12,6 +12,7 @@ import galahstream as gs
 from galahstream.cli.main import main
 from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import CatalogueOptions, ConvertOptions
+from galahstream.conversion.repair import repair
 from galahstream.errors import BadSpectraError, GalahStreamError, OptionError
 from galahstream.sources.npy import NpyFile
 from galahstream.store import Store
@@ -192,11 +193,28 @@ def test_visits_of_one_star_stay_in_one_split(tmp_path: Path) -> None:
             assert len(set(store.split[np.isin(store.ids, ids[field * 10 : field * 10 + 10])])) == 1
 
 
+def test_a_store_with_cuts_is_repaired_from_all_spectra(
+    raw: Path, tmp_path: Path, dr4: Path
+) -> None:
+    store = convert(raw, tmp_path, dr4, where="teff < 5000 or logg < 2")
+    assert stars(store) == [1, 4]
+    path, expected = store.path, store.flux[:]
+    store.close()
+    with (path / "flux.npy").open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"\xff")
+    assert repair(path, raw, progress=False).tolist() == [1]
+    with gs.open_store(path) as repaired:
+        assert np.array_equal(repaired.flux[:], expected)
+        assert len(repaired.verify()) == 0
+
+
 def test_any_source_can_be_joined(raw: Path, tmp_path: Path, dr4: Path) -> None:
     expected = convert(raw, tmp_path, dr4)
     hdf5 = write_hdf5(tmp_path / "a.h5", flux=FLUX, sobject_id=IDS, labels=FLUX[:, :3])
     unlabelled = gs.convert(raw, tmp_path / "unlabelled", progress=False)
-    for number, source in enumerate((hdf5, (FLUX, {"sobject_id": IDS}), unlabelled)):
+    sources: list[Any] = [hdf5, (FLUX, {"sobject_id": IDS}), unlabelled]
+    for number, source in enumerate(sources):
         options: dict[str, Any] = {"split": (1, 0, 0), "progress": False}
         store = gs.convert(source, tmp_path / str(number), catalogue=dr4, **options)
         assert np.array_equal(store.ids, expected.ids)

@@ -137,11 +137,22 @@ def test_labels_of_dr4_survive_each_format(real_data: Path, tmp_path: Path) -> N
     assert np.array_equal(store.labels["teff"][stored], labels[good, 0].astype(np.float64)[order])
 
 
-def test_benchmark_stars_can_be_grouped_by_name(real_data: Path, tmp_path: Path) -> None:
-    path = real_data / "galah_benchmark_stars.csv"
-    rows = rows_of(path)
+def test_benchmark_stars_are_grouped_by_name_and_two_hyphens_are_a_missing_value(
+    real_data: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(real_data / "galah_benchmark_stars.csv")
     ids = [int(row["sobject_id"]) for row in rows]
-    store = convert(spectra_of(ids), tmp_path, catalogue=path, groups="name")
-    assert store.labels["teff"].tolist() == [
-        float(rows[row]["teff"] or "nan") for row in store.source_row.tolist()
-    ]
+    store = gs.convert(
+        spectra_of(ids),
+        tmp_path / "store",
+        catalogue=real_data / "galah_benchmark_stars.csv",
+        groups="name",
+        progress=False,
+    )
+    teff = np.array([np.nan if row["teff"] == "--" else float(row["teff"]) for row in rows])
+    assert np.count_nonzero(np.isnan(teff)) == 2  # mu Ara and HD 140283
+    assert np.array_equal(store.labels["teff"], teff[store.source_row], equal_nan=True)
+    names = np.array([row["name"] for row in rows])[store.source_row]
+    for name in ("18 Sco", "mu Leo", "HD 84937", "ksi Hya", "eta Boo"):
+        assert np.count_nonzero(names == name) > 1
+        assert len(set(store.split[names == name].tolist())) == 1
