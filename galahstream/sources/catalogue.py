@@ -10,7 +10,7 @@ Examples
 ...     _ = path.write_text("sobject_id,teff\n131217003901002,6025.8\n131217003901022,999999\n")
 ...     numbers = Catalogue(path).numbers("teff")
 >>> numbers.values.tolist(), numbers.is_missing.tolist()
-([6025.8, 999999.0], [False, True])
+([6025.8, nan], [False, True])
 """
 
 import difflib
