@@ -61,7 +61,7 @@ class SourceMissingError(GalahStreamError, FileNotFoundError):
 
 
 class SourceAccessError(GalahStreamError, OSError):
-    """The system does not let a source file be read: permission, a lock, too many open files."""
+    """The system, or the hub, does not let a source be read: permission, a lock, open files."""
 
 
 class SourceFormatError(GalahStreamError, ValueError):

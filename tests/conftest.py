@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from galahstream.conversion.convert import convert
+from galahstream.sources.base import Spectra
+from galahstream.sources.npy import NpyPairSource
 from galahstream.store import Store
 
 # Worker processes then start in a tenth of a second instead of importing torch and numba first.
@@ -32,6 +35,25 @@ class Pair:
     folder: Path
     spectra: npt.NDArray[np.float32]
     labels: npt.NDArray[np.float64]
+    errors: npt.NDArray[np.float32]
+
+    @property
+    def with_errors(self) -> "PairWithErrors":
+        """The pair as a source with errors, which are in no file."""
+        return PairWithErrors(self)
+
+
+class PairWithErrors(NpyPairSource):
+    has_errors = True
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair.folder / "spectra.npy", pair.folder / "labels.npy")
+        self._errors = pair.errors
+
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        for flux in self.iter_blocks(block_rows, first_row):
+            yield Spectra(flux, self._errors[first_row : first_row + len(flux)])
+            first_row += len(flux)
 
 
 def make_pair(folder: Path, stars: int = N_STARS, pixels: int = N_PIXELS, seed: int = 0) -> Pair:
@@ -43,10 +65,14 @@ def make_pair(folder: Path, stars: int = N_STARS, pixels: int = N_PIXELS, seed: 
     flux = 1 - 0.3 * np.exp(-((phase - (labels[:, 4:5] - 5000) / 700) ** 2))
     spectra = (flux + 0.01 * generator.normal(size=flux.shape)).astype(np.float32)
     spectra[3, 5], spectra[4, 6], spectra[5, 7], spectra[6, 8] = np.nan, np.inf, -0.5, 0.0
+    errors = np.random.default_rng(seed + 1).uniform(0.005, 0.02, flux.shape).astype(np.float32)
+    # Unknown, in each of the ways that a source may say so, and beyond float16 at both ends.
+    errors[3, 7], errors[4, 1], errors[5, 7], errors[6, 8] = np.nan, np.inf, -0.01, 0.0
+    errors[5, 1], errors[6, 2] = 7e4, 1e-9
     folder.mkdir()
     np.save(folder / "spectra.npy", spectra)
     np.save(folder / "labels.npy", labels)
-    return Pair(folder, spectra, labels)
+    return Pair(folder, spectra, labels, errors)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class CommandResult:
     status: int = 0
 
 
-def check_output(out: Path, *inputs: Path) -> None:
+def check_output(out: Path, *inputs: Path, flag: str = "--out") -> None:
     """Raise `OptionError` if an output file would replace an input, or a file inside one."""
     from galahstream.system.atomic import relation_to
 
@@ -40,7 +40,7 @@ def check_output(out: Path, *inputs: Path) -> None:
     for path in (each.resolve() for each in inputs):
         relation = relation_to(target, path)
         if relation in ("is", "is inside"):
-            msg = f"{out} {relation} {path}, which this command reads; choose another file (--out)"
+            msg = f"{out} {relation} {path}, which this command reads; choose another file ({flag})"
             raise OptionError(msg)
 
 
@@ -128,21 +128,23 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(msg) from None
 
 
-def window(text: str | None) -> str | tuple[float, float] | None:
-    """Read the name of a camera, or a range in Å such as ``6550:6580``.
+def windows(texts: Sequence[str] | None) -> list[str | tuple[float, float]] | None:
+    """Read names of cameras or selections, and ranges in Å such as ``6550:6580``.
 
     Raises
     ------
     OptionError
-        If the range is not two numbers.
+        If a range is not two numbers.
     """
-    if text is None or ":" not in text:
-        return text
+    return None if texts is None else [_range(text) if ":" in text else text for text in texts]
+
+
+def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
         return float(low), float(high)
     except ValueError as error:
-        msg = f"window {text!r} cannot be read; expected a camera's name, or Å as in 6550:6580"
+        msg = f"window {text!r} cannot be read; expected a name, or a range in Å as in 6550:6580"
         raise OptionError(msg) from error
 
 

@@ -38,7 +38,8 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="folder with spectra.npy, the two .npy files, HDF5 file, FITS folder, or store",
+        help="folder with spectra.npy, the two .npy files, HDF5 or Parquet file, FITS or Parquet "
+        "folder, store, or hf://OWNER/NAME",
     )
     parser.add_argument(
         "dest", type=Path, metavar="DEST", help="store to create: a folder, or a file for hdf5"
@@ -115,8 +116,8 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
         "--on-bad",
         choices=ON_BAD,
         default="raise",
-        help="what to do with stars that have no usable pixel, or a damaged, unfinished or "
-        "misnamed file (default: raise)",
+        help="what to do with stars that have no usable pixel, are there twice, or have a damaged, "
+        "unfinished or misnamed file (default: raise)",
     )
 
 

@@ -30,6 +30,12 @@ def store_lines(info: "StoreInfo") -> list[str]:
             f"off by at most {quantization.largest_error:.2g}; "
             f"{quantization.clipped:,} pixels clipped"
         )
+    if info.error_counts is not None:
+        counts = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in vars(info.error_counts).items()
+        )
+        unknown = info.error_counts.unknown
+        lines.append(f"errors      float16; unknown for {unknown:,} pixels: {counts}")
     if info.row_order == "source":
         lines.append("rows        in the source's order: flux.npy is the source's own file")
     if not info.labels:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from galahstream.cli.command import CommandResult, Commands, add_command, names, window
+from galahstream.cli.command import CommandResult, Commands, add_command, names, windows
 from galahstream.cli.output import write_message
 from galahstream.cli.text import label_lines
 
@@ -41,8 +41,10 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--window",
+        action="append",
         metavar="WINDOW",
-        help="camera (blue, green, red, infrared), or a range in Å as in 6550:6580 (default: all)",
+        help="camera (blue, green, red, infrared), range in Å as in 6550:6580, no-tellurics or "
+        "galah-cnn; give it several times for several cameras and ranges (default: all pixels)",
     )
     group.add_argument(
         "--missing",
@@ -89,7 +91,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         seed=options.seed,
         device=options.device,
         labels=options.labels or DEFAULT_LABELS,
-        window=window(options.window),
+        window=windows(options.window),
         missing=options.missing,
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,

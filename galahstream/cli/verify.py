@@ -32,14 +32,17 @@ def _verify(path: Path) -> CommandResult:
     from galahstream.store import open_store
 
     with open_store(path) as store:
+        damaged_rows = store.verify(progress=True)
         damaged = [
-            {"row": row, "id": int(store.ids[row]), "place": store.locate(row)}
-            for row in store.verify(progress=True).tolist()
+            {"row": row, "id": int(store.ids[row]), "array": name, "place": array.locate(row)}
+            for name, array in store.spectra.items()
+            for row in array.find_damaged(damaged_rows).tolist()
         ]
         n_stars = len(store)
+    damaged.sort(key=lambda one: one["row"])
     lines = [f"damaged     row {one['row']} (star {one['id']}): {one['place']}" for one in damaged]
     cure = "restore them from the source with --repair SOURCE"
-    verdict = f"{len(damaged):,} damaged; {cure}" if damaged else "intact"
+    verdict = f"{len(damaged_rows):,} damaged; {cure}" if damaged else "intact"
     lines.append(f"{path}: {n_stars:,} stars, {verdict}")
     data = {"path": str(path), "stars": n_stars, "damaged": damaged}
     return CommandResult("\n".join(lines), data, status=1 if damaged else 0)

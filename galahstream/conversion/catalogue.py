@@ -20,8 +20,15 @@ from galahstream.survey.selection import Cut
 _MAX_LISTED = 20
 
 
-def open_converted(source: AnySource, options: ConvertOptions) -> Source:
+def open_converted(source: AnySource, options: ConvertOptions, index: Path | None = None) -> Source:
     """Open a source, and join it with the catalogue of the options if there is one.
+
+    Parameters
+    ----------
+    source : path-like, pair of path-like, array, Source, or Store
+    options : ConvertOptions
+    index : Path, optional
+        Where the index of star files is kept for a run that resumes this one.
 
     Raises
     ------
@@ -29,14 +36,17 @@ def open_converted(source: AnySource, options: ConvertOptions) -> Source:
         If the source or the catalogue cannot be read, they do not fit each other, or no
         star is left.
     """
+    opening = partial(
+        open_input, source, on_bad=options.on_bad, index=index, progress=options.progress
+    )
     if options.catalogue.path is None:
-        return open_input(source, options.labels, options.on_bad)
+        return opening(options.labels)
     # First, since finding the stars of a release takes much longer.
     catalogue = Catalogue(Path(options.catalogue.path), options.missing_values)
     try:
-        opened = open_input(source, None, options.on_bad)
+        opened = opening(None)
     except LabelError:  # labels of its own, which have no names and are not used
-        opened = open_input(source, [], options.on_bad)
+        opened = opening([])
     return _join(opened, catalogue, options)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.conversion.catalogue import open_converted
-from galahstream.conversion.journal import FluxSummary, Journal, Setting
+from galahstream.conversion.journal import Journal, Setting, SpectraSummary
 from galahstream.conversion.options import (
     CatalogueOptions,
     ConvertOptions,
@@ -26,7 +26,7 @@ from galahstream.conversion.options import (
 )
 from galahstream.conversion.pipeline import (
     BlockReader,
-    FluxPipeline,
+    SpectraPipeline,
     count_intact_blocks,
     find_empty_spectra,
 )
@@ -39,7 +39,13 @@ from galahstream.conversion.staging import (
     staging,
 )
 from galahstream.conversion.store_source import AnySource
-from galahstream.errors import BadSpectraError, LabelError, OptionError
+from galahstream.errors import (
+    BadSpectraError,
+    LabelError,
+    OptionError,
+    SourceShapeError,
+    WavelengthError,
+)
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.joined import JoinedSource
 from galahstream.sources.matching import Join
@@ -52,6 +58,9 @@ from galahstream.store.manifest import Manifest
 from galahstream.store.writer import StoreWriter, array_digests, checked_manifest_size
 from galahstream.survey.labels import LabelChoice
 from galahstream.system.disk import explain_disk_full
+
+# The same source and options raise these again.
+_RECURRING = (BadSpectraError, LabelError, OptionError, SourceShapeError, WavelengthError)
 
 
 def convert(
@@ -95,6 +104,8 @@ def convert(
         an array (N, K) or a mapping of names to (N,) values. Arrays are identified by
         their values: an interrupted conversion is resumed from equal ones, and
         :func:`~galahstream.conversion.repair.repair` takes them too.
+        If the source has an error of each pixel, so has the store, in ``store.error``: as
+        float16, NaN where it is unknown (not a positive number from 6e-8 to 65504).
     dest : path-like
         The store to create: a folder for ``"npy"``, a file for ``"hdf5"``, outside of
         the source.
@@ -152,8 +163,8 @@ def convert(
         Seed of the split; default 42.
     on_bad : {"raise", "skip"}
         What to do with spectra without any usable pixel (all zero or not
-        finite) and with stars whose files are damaged, do not fit or are not named as
-        they should be. Skipped stars are listed in ``store.manifest.skipped``.
+        finite) and with stars whose files are damaged, do not fit, are there twice or are
+        not named as they should be. Skipped stars are listed in ``store.manifest.skipped``.
     in_place : bool
         Make the store around the source's .npy file without copying it: both names
         are then links to one file, whose rows keep their order. It must hold
@@ -162,8 +173,9 @@ def convert(
         Threads that encode, hash and write; default: one per core.
     resume : bool
         Resume an interrupted conversion into `dest` with the same settings; the
-        bytes are those of an uninterrupted one. In place and with compression, and
-        if False, it starts over.
+        bytes are those of an uninterrupted one. A folder of star files is not listed
+        again: the stars are those that it held when the conversion began. In place and
+        with compression, and if False, it starts over.
     take_over : bool
         Resume what a process of another host began, which must be gone.
     overwrite : bool
@@ -213,8 +225,10 @@ def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> 
     destination = resolved(dest)
     check_apart(destination, [*named_paths(source), *options.catalogue.files])
     with staging(destination, overwrite=options.overwrite, take_over=options.take_over) as area:
-        opened = open_converted(source, options)
-        check_apart(destination, map(resolved, opened.files))
+        if not options.resume:
+            area.index.unlink(missing_ok=True)
+        opened = open_converted(source, options, area.index)
+        check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)
 
@@ -230,7 +244,7 @@ class _Conversion:
         self._reader = BlockReader(source, options.block_bytes, options.progress)
 
     def run(self) -> None:
-        """Plan, write the flux, then everything else."""
+        """Plan, write the spectra, then everything else."""
         linked_flux = _linkable(self._source) if self._options.in_place else None
         is_empty = np.zeros(len(self._source), dtype=bool)
         if self._options.on_bad == "skip":
@@ -239,7 +253,7 @@ class _Conversion:
         manifest_bytes = checked_manifest_size(plan.manifest, self._source.name)
         settings = (*self._options.settings, *plan.settings(self._source))
         if not self._options.resume:
-            self._area.clear()
+            self._area.clear(keep_index=True)
         journal = Journal(self._area.journal)
         journal.check_settings(settings, self._destination)
         with (
@@ -261,18 +275,18 @@ class _Conversion:
         journal: Journal,
         settings: Sequence[Setting],
     ) -> None:
-        pipeline = FluxPipeline(
+        pipeline = SpectraPipeline(
             self._reader,
             plan.stored_row,
-            writer.flux,
+            writer.writers,
             self._options.encoding,
             self._options.jobs,
         )
-        location = writer.flux.location
-        if location is None:  # the flux has no fixed byte offsets to verify and resume
+        locations = writer.locations
+        if locations is None:
             summary = pipeline.run()
         else:
-            n_intact = count_intact_blocks(journal.blocks, plan.stored_row, location)
+            n_intact = count_intact_blocks(journal.blocks, plan.stored_row, locations)
             journal.begin(settings, n_intact)
             summary = pipeline.run(tuple(journal.blocks), journal.add)
         arrays = plan.arrays(pipeline.digests)
@@ -287,7 +301,7 @@ class _Conversion:
         try:
             with explain_disk_full(self._area.store):
                 yield
-        except (BadSpectraError, OptionError, LabelError):
+        except _RECURRING:
             self._area.clear()
             raise
         except BaseException as error:
@@ -306,7 +320,7 @@ class _Conversion:
 def _complete(
     manifest: Manifest,
     arrays: dict[str, npt.NDArray[np.generic]],
-    summary: FluxSummary,
+    summary: SpectraSummary,
 ) -> Manifest:
     """Return the manifest of a plan with the counts and digests of what was written."""
     stored = manifest.quantization
@@ -315,6 +329,7 @@ def _complete(
         pixel_counts=summary.pixel_counts,
         digests=array_digests(arrays, manifest.spec),
         quantization=None if stored is None else replace(stored, clipped=summary.clipped),
+        error_counts=None if manifest.error_counts is None else summary.error_counts,
     )
 
 

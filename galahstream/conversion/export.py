@@ -11,7 +11,7 @@ from galahstream.conversion.staging import check_apart, resolved, staging
 from galahstream.sources.base import Source
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import create_array
-from galahstream.store.layout import ArraySpec, OffsetFluxWriter
+from galahstream.store.layout import ArraySpec, OffsetRowWriter
 from galahstream.store.quantization import Float32
 from galahstream.system.disk import explain_disk_full
 
@@ -47,7 +47,7 @@ def write_npy_pair(
         If the folder is, contains or is inside the source.
     """
     destination = resolved(dest)
-    check_apart(destination, map(resolved, source.files))
+    check_apart(destination, map(resolved, (*source.files, *source.folders)))
     with (
         staging(destination, overwrite=overwrite, foreign_content=_foreign_to_pair) as area,
         explain_disk_full(area.store),
@@ -63,7 +63,7 @@ def write_npy_pair(
 def _write_spectra(source: Source, path: Path, progress: bool) -> None:
     encoding = Float32()
     spec = ArraySpec((len(source), source.n_pixels), encoding.dtype)
-    writer = OffsetFluxWriter(create_array(path, spec))
+    writer = OffsetRowWriter(create_array(path, spec))
     try:
         for block in BlockReader(source, BLOCK_BYTES, progress).read("writing spectra"):
             writer.write(block.first_row, encoding.encode(block.flux))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import OptionError
-from galahstream.store.manifest import PixelCounts
+from galahstream.store.manifest import ErrorCounts, PixelCounts
 from galahstream.system.digest import text_digest
 
 
@@ -38,20 +38,22 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FluxSummary:
-    """Counts and limits of converted flux; `lowest` and `highest` are of finite pixels."""
+class SpectraSummary:
+    """Counts and limits of converted spectra; `lowest` and `highest` are of finite flux."""
 
     pixel_counts: PixelCounts = field(default_factory=PixelCounts)
     clipped: int = 0
     lowest: float = np.inf
     highest: float = -np.inf
+    error_counts: ErrorCounts = field(default_factory=ErrorCounts)
 
-    def __add__(self, other: "FluxSummary") -> "FluxSummary":
-        return FluxSummary(
+    def __add__(self, other: "SpectraSummary") -> "SpectraSummary":
+        return SpectraSummary(
             self.pixel_counts + other.pixel_counts,
             self.clipped + other.clipped,
             min(self.lowest, other.lowest),
             max(self.highest, other.highest),
+            self.error_counts + other.error_counts,
         )
 
 
@@ -59,17 +61,20 @@ class FluxSummary:
 class BlockRecord:
     """A block of source rows that was written: its size, row digests and summary.
 
-    `digests` has shape (n,), uint64, in the order of the source, without rows that
-    were skipped.
+    `digests` holds those of the flux, and of the errors if there are any, by name: arrays
+    of shape (n,), uint64, in the order of the source, without rows that were skipped.
     """
 
     n_rows: int
-    digests: npt.NDArray[np.uint64]
-    summary: FluxSummary
+    digests: Mapping[str, npt.NDArray[np.uint64]]
+    summary: SpectraSummary
 
     def to_json(self) -> dict[str, object]:
         """Return the record as plain values."""
-        digests = [f"{digest:016x}" for digest in self.digests.tolist()]
+        digests = {
+            name: [f"{digest:016x}" for digest in digests.tolist()]
+            for name, digests in self.digests.items()
+        }
         return {"rows": self.n_rows, "digests": digests, "summary": asdict(self.summary)}
 
     @classmethod
@@ -77,8 +82,12 @@ class BlockRecord:
         """Return the record of plain values."""
         summary = dict(values["summary"])
         summary["pixel_counts"] = PixelCounts(**summary["pixel_counts"])
-        digests = np.array([int(digest, 16) for digest in values["digests"]], dtype=np.uint64)
-        return cls(values["rows"], digests, FluxSummary(**summary))
+        summary["error_counts"] = ErrorCounts(**summary["error_counts"])
+        digests = {
+            name: np.array([int(digest, 16) for digest in digests], dtype=np.uint64)
+            for name, digests in values["digests"].items()
+        }
+        return cls(values["rows"], digests, SpectraSummary(**summary))
 
 
 class Journal:
@@ -99,7 +108,7 @@ class Journal:
         self._settings: Mapping[str, Any] | None = lines[0] if lines else None
         try:
             self.blocks = [BlockRecord.from_json(line) for line in lines[1:]]
-        except (KeyError, TypeError, ValueError):  # of another version: start over
+        except (AttributeError, KeyError, TypeError, ValueError):  # of another version: start over
             self._settings, self.blocks = None, []
 
     def check_settings(self, settings: Sequence[Setting], destination: Path) -> None:

@@ -1,11 +1,11 @@
-"""Flux on its way from a source into a store: checked, encoded, hashed and written at once.
+"""Spectra on their way from a source into a store: checked, encoded, hashed and written at once.
 
 The calling thread reads blocks of the source; worker threads process them. NumPy and
 the system calls release the GIL for everything but the digests, which take a twentieth
 of the time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.conversion.executors import ordered_thread_map
-from galahstream.conversion.journal import BlockRecord, FluxSummary
-from galahstream.errors import BadSpectraError, OptionError
-from galahstream.sources.base import Source
-from galahstream.store.layout import ArrayLocation, FluxWriter, map_array
-from galahstream.store.manifest import PixelCounts
-from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Encoding, Quantized16
+from galahstream.conversion.journal import BlockRecord, SpectraSummary
+from galahstream.errors import BadSpectraError, OptionError, SourceShapeError
+from galahstream.sources.base import Source, Spectra
+from galahstream.store.layout import ArrayLocation, RowWriter, map_array
+from galahstream.store.manifest import ErrorCounts, PixelCounts
+from galahstream.store.quantization import MAX_CLIPPED_FRACTION, Encoding, Float16, Quantized16
 from galahstream.system.digest import row_digests
 from galahstream.system.progress import progress_bar
 
@@ -26,11 +26,12 @@ from galahstream.system.progress import progress_bar
 _STEP_ROWS = 8
 
 
-class FluxBlock(NamedTuple):
-    """Consecutive rows of a source, from `first_row` on; `flux` is float32 of shape (n, L)."""
+class SpectraBlock(NamedTuple):
+    """Consecutive rows of a source, from `first_row` on; float32 arrays of shape (n, L)."""
 
     first_row: int
     flux: npt.NDArray[np.float32]
+    error: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,33 @@ class BlockReader:
     block_bytes: int
     progress: bool
 
-    def read(self, description: str, first_row: int = 0) -> Iterator[FluxBlock]:
-        """Yield the blocks from a row on."""
+    def read(
+        self, description: str, first_row: int = 0, *, with_errors: bool = False
+    ) -> Iterator[SpectraBlock]:
+        """Yield the blocks from a row on, with errors if the source has them and they are due.
+
+        Raises
+        ------
+        SourceShapeError
+            If a source that has errors gives none, or not one per pixel.
+        """
         block_rows = max(self.block_bytes // (4 * self.source.n_pixels), 1)
         n_rows = len(self.source)
+        with_errors = with_errors and self.source.has_errors
         with progress_bar(n_rows, description, initial=first_row, enabled=self.progress) as bar:
-            for flux in self.source.iter_blocks(block_rows, first_row):
-                yield FluxBlock(first_row, flux)
-                first_row += len(flux)
-                bar.update(len(flux))
+            for spectra in self._read(block_rows, first_row, with_errors):
+                block = SpectraBlock(first_row, *spectra)
+                if with_errors:
+                    _check_errors(block, self.source)
+                yield block
+                first_row += len(block.flux)
+                bar.update(len(block.flux))
+
+    def _read(self, block_rows: int, first_row: int, with_errors: bool) -> Iterator[Spectra]:
+        if with_errors:
+            return self.source.iter_spectra(block_rows, first_row)
+        blocks = self.source.iter_blocks(block_rows, first_row)
+        return (Spectra(flux, None) for flux in blocks)
 
 
 def find_empty_spectra(reader: BlockReader, jobs: int | None) -> npt.NDArray[np.bool_]:
@@ -69,8 +88,8 @@ def find_empty_spectra(reader: BlockReader, jobs: int | None) -> npt.NDArray[np.
 
 
 @dataclass
-class FluxPipeline:
-    """Writes the flux of a source to its rows of a store.
+class SpectraPipeline:
+    """Writes the spectra of a source to their rows of a store.
 
     Attributes
     ----------
@@ -78,33 +97,33 @@ class FluxPipeline:
         Reads the source.
     stored_row : ndarray, shape (N,), int64
         The row of each source row in the store; -1 skips it.
-    writer : FluxWriter
-        Writes stored rows.
+    writers : mapping of str to RowWriter
+        Write stored rows of the flux, and of the errors if the source has them.
     encoding : Encoding
         How flux is stored.
     jobs : int or None
         Worker threads; None for one per core. A writer that is not parallel gets one.
-    digests : ndarray, shape (n_stored,), uint64
-        Digest of each stored row, complete after :meth:`run`.
+    digests : mapping of str to ndarray, shape (n_stored,), uint64
+        Digest of each stored row by the names of the writers, complete after :meth:`run`.
     """
 
     reader: BlockReader
     stored_row: npt.NDArray[np.int64]
-    writer: FluxWriter
+    writers: Mapping[str, RowWriter]
     encoding: Encoding
     jobs: int | None = None
-    digests: npt.NDArray[np.uint64] = field(init=False)
+    digests: Mapping[str, npt.NDArray[np.uint64]] = field(init=False)
 
     def __post_init__(self) -> None:
         n_stored = int(np.count_nonzero(self.stored_row >= 0))
-        self.digests = np.zeros(n_stored, dtype=np.uint64)
+        self.digests = {name: np.zeros(n_stored, dtype=np.uint64) for name in self.writers}
 
     def run(
         self,
         written: Sequence[BlockRecord] = (),
         on_block: Callable[[BlockRecord], None] | None = None,
-    ) -> FluxSummary:
-        """Write all blocks and return the summary of their flux.
+    ) -> SpectraSummary:
+        """Write all blocks and return their summary.
 
         Parameters
         ----------
@@ -117,20 +136,26 @@ class FluxPipeline:
         ------
         BadSpectraError
             If a spectrum has no usable pixel, or the source ends early.
+        SourceShapeError
+            If the errors do not fit the flux.
         OptionError
             If more than `MAX_CLIPPED_FRACTION` of all pixels are clipped.
         """
-        summary, n_read = FluxSummary(), 0
+        summary, n_read = SpectraSummary(), 0
         for block in written:
-            self.digests[_stored_rows(self.stored_row, n_read, block.n_rows)] = block.digests
+            rows = _stored_rows(self.stored_row, n_read, block.n_rows)
+            for name, digests in block.digests.items():
+                self.digests[name][rows] = digests
             summary += block.summary
             n_read += block.n_rows
-        blocks = self.reader.read("converting", n_read)
-        n_threads = self.jobs if self.writer.is_parallel else 1
+        blocks = self.reader.read("converting", n_read, with_errors=True)
+        is_parallel = all(writer.is_parallel for writer in self.writers.values())
+        n_threads = self.jobs if is_parallel else 1
         for n_rows, block_summary in ordered_thread_map(self._write_block, blocks, n_threads):
             if on_block is not None:
                 rows = _stored_rows(self.stored_row, n_read, n_rows)
-                on_block(BlockRecord(n_rows, self.digests[rows], block_summary))
+                digests_of_block = {name: values[rows] for name, values in self.digests.items()}
+                on_block(BlockRecord(n_rows, digests_of_block, block_summary))
             n_read += n_rows
             summary += block_summary
             self._check_clipping(summary, n_read)
@@ -142,12 +167,11 @@ class FluxPipeline:
             raise BadSpectraError(msg)
         return summary
 
-    def _write_block(self, block: FluxBlock) -> tuple[int, FluxSummary]:
+    def _write_block(self, block: SpectraBlock) -> tuple[int, SpectraSummary]:
         rows = self.stored_row[block.first_row : block.first_row + len(block.flux)]
-        n_pixels = block.flux.shape[1]
         # Within a block the rows of one split are consecutive in the store.
         order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
-        block_summary = FluxSummary()
+        block_summary = SpectraSummary()
         for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
             for start in range(0, len(run), _STEP_ROWS):
                 step = run[start : start + _STEP_ROWS]
@@ -155,14 +179,24 @@ class FluxPipeline:
                 summary = self._summarise(flux)
                 if summary.pixel_counts != PixelCounts() and _is_empty(flux).any():
                     raise self._empty_spectrum(block, rows)
-                stored = self.encoding.encode(flux)
-                self.writer.write(int(rows[step[0]]), stored)
-                starts = np.arange(len(stored)) * n_pixels
-                self.digests[rows[step]] = row_digests(stored.reshape(-1), starts, n_pixels)
                 block_summary += summary
+                self._write_rows("flux", rows[step], self.encoding.encode(flux))
+                if block.error is not None:
+                    error = block.error[step]
+                    block_summary += SpectraSummary(error_counts=_count_unknown(error))
+                    self._write_rows("error", rows[step], Float16().encode(error))
         return len(block.flux), block_summary
 
-    def _summarise(self, flux: npt.NDArray[np.float32]) -> FluxSummary:
+    def _write_rows(
+        self, name: str, rows: npt.NDArray[np.int64], stored: npt.NDArray[np.generic]
+    ) -> None:
+        """Write consecutive rows, and keep their digests."""
+        self.writers[name].write(int(rows[0]), stored)
+        n_pixels = stored.shape[1]
+        starts = np.arange(len(stored)) * n_pixels
+        self.digests[name][rows] = row_digests(stored.reshape(-1), starts, n_pixels)
+
+    def _summarise(self, flux: npt.NDArray[np.float32]) -> SpectraSummary:
         lowest, highest = float(flux.min()), float(flux.max())
         counts = PixelCounts()
         # Also false if any value is NaN; otherwise every pixel is finite and positive.
@@ -179,11 +213,11 @@ class FluxPipeline:
             highest = float(finite.max(initial=-np.inf))
         is_held = self.encoding.holds(lowest, highest)
         clipped = 0 if is_held else self.encoding.count_outside(flux)
-        return FluxSummary(counts, clipped, lowest, highest)
+        return SpectraSummary(counts, clipped, lowest, highest)
 
-    def _check_clipping(self, summary: FluxSummary, n_read: int) -> None:
+    def _check_clipping(self, summary: SpectraSummary, n_read: int) -> None:
         source, encoding = self.reader.source, self.encoding
-        n_pixels = len(self.digests) * source.n_pixels
+        n_pixels = len(self.digests["flux"]) * source.n_pixels
         if not isinstance(encoding, Quantized16):
             return
         if summary.clipped > MAX_CLIPPED_FRACTION * n_pixels:
@@ -196,7 +230,7 @@ class FluxPipeline:
             )
             raise OptionError(msg)
 
-    def _empty_spectrum(self, block: FluxBlock, rows: npt.NDArray[np.int64]) -> BadSpectraError:
+    def _empty_spectrum(self, block: SpectraBlock, rows: npt.NDArray[np.int64]) -> BadSpectraError:
         source = self.reader.source
         row = block.first_row + int(np.flatnonzero(_is_empty(block.flux) & (rows >= 0))[0])
         return BadSpectraError(
@@ -207,19 +241,38 @@ class FluxPipeline:
 
 
 def count_intact_blocks(
-    blocks: Sequence[BlockRecord], stored_row: npt.NDArray[np.int64], location: ArrayLocation
+    blocks: Sequence[BlockRecord],
+    stored_row: npt.NDArray[np.int64],
+    locations: Mapping[str, ArrayLocation],
 ) -> int:
-    """Return the number of blocks, from the first on, whose rows in a file match their digests."""
-    n_pixels, n_read = location.shape[1], 0
+    """Return the number of blocks, from the first on, whose rows in the files match their digests.
+
+    Parameters
+    ----------
+    blocks : sequence of BlockRecord
+    stored_row : ndarray, shape (N,), int64
+        As for :class:`SpectraPipeline`.
+    locations : mapping of str to ArrayLocation
+        Where the flux, and the errors if there are any, are in files.
+    """
+    n_read = 0
     for index, block in enumerate(blocks):
         rows = _stored_rows(stored_row, n_read, block.n_rows)
         n_read += block.n_rows
-        # A mapping per block: its pages are released with it.
-        flat = map_array(location).reshape(-1)
-        digests = row_digests(flat, rows * n_pixels, n_pixels)
-        if n_read > len(stored_row) or not np.array_equal(digests, block.digests):
+        if n_read > len(stored_row) or block.digests.keys() != locations.keys():
+            return index
+        if not all(_are_intact(rows, block.digests[name], locations[name]) for name in locations):
             return index
     return len(blocks)
+
+
+def _are_intact(
+    rows: npt.NDArray[np.int64], digests: npt.NDArray[np.uint64], location: ArrayLocation
+) -> bool:
+    n_pixels = location.shape[1]
+    # A mapping per block: its pages are released with it.
+    flat = map_array(location).reshape(-1)
+    return np.array_equal(row_digests(flat, rows * n_pixels, n_pixels), digests)
 
 
 def _stored_rows(
@@ -234,3 +287,32 @@ def _is_empty(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Return which spectra have no usable pixel."""
     usable: npt.NDArray[np.bool_] = (np.isfinite(flux) & (flux != 0)).any(axis=1)
     return ~usable
+
+
+def _count_unknown(error: npt.NDArray[np.float32]) -> ErrorCounts:
+    """Count the errors that are stored as unknown."""
+    encoding = Float16()
+    if encoding.holds(float(error.min()), float(error.max())):
+        return ErrorCounts()
+    is_finite = np.isfinite(error)
+    n_nan = int(np.count_nonzero(np.isnan(error)))
+    zero_or_negative = int(np.count_nonzero(is_finite & (error <= 0)))
+    return ErrorCounts(
+        nan=n_nan,
+        infinite=error.size - int(np.count_nonzero(is_finite)) - n_nan,
+        zero_or_negative=zero_or_negative,
+        outside=encoding.count_outside(error) - zero_or_negative,
+    )
+
+
+def _check_errors(block: SpectraBlock, source: Source) -> None:
+    """Raise an error for a source that has errors, and does not give one for each pixel."""
+    shape = None if block.error is None else block.error.shape
+    if shape != block.flux.shape:
+        found = "no errors" if shape is None else f"errors of shape {shape}"
+        msg = (
+            f"{source.name}: it says that it has errors, and gives {found} with flux of shape "
+            f"{block.flux.shape} from row {block.first_row} on; expected one error per pixel "
+            f"from iter_spectra"
+        )
+        raise SourceShapeError(msg)

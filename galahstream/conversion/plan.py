@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from galahstream.sources.attributes import read_grid
 from galahstream.sources.base import Source
 from galahstream.sources.joined import JoinedSource
 from galahstream.sources.npy import NpyFile
-from galahstream.store.layout import ARRAY_NAMES
+from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.manifest import (
+    ErrorCounts,
     LabelColumn,
     Manifest,
     PixelCounts,
@@ -34,12 +36,12 @@ from galahstream.system.digest import array_digest, text_digest
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """Everything of a store but its flux, fixed before the first row is written.
+    """Everything of a store but its spectra, fixed before the first row is written.
 
     Attributes
     ----------
     manifest : Manifest
-        Complete but for pixel counts and digests.
+        Complete but for counts of pixels and digests.
     labels : ndarray, shape (n, K), float64
     wavelength : ndarray, shape (L,), float64
     ids, source_row : ndarray, shape (n,), int64
@@ -56,9 +58,13 @@ class ConversionPlan:
     split: npt.NDArray[np.uint8]
     stored_row: npt.NDArray[np.int64]
 
-    def arrays(self, digests: npt.NDArray[np.uint64]) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the arrays of the store but the flux, given the digests of its rows."""
-        return {name: digests if name == "digests" else getattr(self, name) for name in ARRAY_NAMES}
+    def arrays(
+        self, digests: Mapping[str, npt.NDArray[np.uint64]]
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays of the store but the spectra, given the digests of those by name."""
+        of_rows = {DIGEST_NAMES[name]: values for name, values in digests.items()}
+        names = [name for name in self.manifest.spec.arrays() if name not in of_rows]
+        return {**{name: getattr(self, name) for name in names}, **of_rows}
 
     def settings(self, source: Source) -> tuple[Setting, ...]:
         """Return what of source and plan decides about the bytes of the store."""
@@ -72,6 +78,7 @@ class ConversionPlan:
         return (
             *(kept if isinstance(source, StoreSource) else ()),
             Setting("source", name),
+            Setting("errors", source.has_errors),
             Setting("the source files", text_digest(files), is_digest=True),
             Setting("the spectra", source.fingerprint, is_digest=True),
             Setting("labels", tuple(columns)),
@@ -134,6 +141,7 @@ def plan_conversion(
         provenance=replace(source.provenance, reader=_reader_name(source)),
         cuts=source.cuts,
         flags=source.count_flags(kept),
+        error_counts=ErrorCounts() if source.has_errors else None,
     )
     return ConversionPlan(
         manifest, labels[order], grid, ids[order], kept[order], split[order], stored_row

@@ -14,6 +14,8 @@ from galahstream.sources.base import Source
 from galahstream.sources.open import PathLike
 from galahstream.store import Store, open_store
 from galahstream.store.formats import format_of
+from galahstream.store.layout import DIGEST_NAMES
+from galahstream.store.row_array import RowArray
 from galahstream.store.writer import StoreWriter
 from galahstream.system.digest import row_digests
 from galahstream.system.disk import explain_disk_full
@@ -60,22 +62,25 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
         if len(damaged):
-            opened = _open_spectra(source, store)
-            check_apart(destination, map(resolved, opened.files))
-            restored = {int(row): _restored_row(store, opened, int(row)) for row in damaged}
+            opened = _open_spectra(source, store, progress)
+            check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
+            restored: dict[str, dict[int, _StoredRow]] = {}
+            for name, array in store.spectra.items():
+                rows = array.find_damaged(damaged).tolist()
+                restored[name] = {row: _restored_row(store, opened, row, name) for row in rows}
             _write_again(store, restored, progress)
     return damaged
 
 
-def _open_spectra(source: AnySource, store: Store) -> Source:
+def _open_spectra(source: AnySource, store: Store, progress: bool) -> Source:
     try:
-        return open_input(source, on_bad="skip")
+        return open_input(source, on_bad="skip", progress=progress)
     except LabelError:  # columns without names, which may have those of the store
-        return open_input(source, list(store.labels), on_bad="skip")
+        return open_input(source, list(store.labels), on_bad="skip", progress=progress)
 
 
-def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
-    """Return a row as it was stored, from the source."""
+def _restored_row(store: Store, source: Source, row: int, name: str) -> _StoredRow:
+    """Return a row of the flux or of the errors as it was stored, from the source."""
     source_row, star = int(store.source_row[row]), int(store.ids[row])
     origin = (
         f"{store.path}: row {row} (star {star}) was converted from row {source_row} of its "
@@ -85,11 +90,14 @@ def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
     if source.n_pixels != store.n_pixels or len(candidates) == 0:
         msg = origin + f"{source.name} has no such spectrum; give the store's own source"
         raise RepairError(msg)
+    if name == "error" and not source.has_errors:
+        msg = origin + f"{source.name} has no errors of its pixels; give a source that has them"
+        raise RepairError(msg)
+    array = store.spectra[name]
     for candidate in candidates[np.argsort(candidates != source_row, kind="stable")].tolist():
-        flux = next(iter(source.iter_blocks(1, candidate)))[:1]
-        stored = store.flux.encoding.encode(flux)
+        stored = array.encoding.encode(_read_row(source, candidate, name))
         digest = row_digests(stored.reshape(-1), np.zeros(1, dtype=np.int64), store.n_pixels)
-        if digest[0] == store.digests[row]:
+        if digest[0] == store.arrays[DIGEST_NAMES[name]][row]:
             stored_row: _StoredRow = stored[0]
             return stored_row
     msg = origin + (
@@ -99,29 +107,44 @@ def _restored_row(store: Store, source: Source, row: int) -> _StoredRow:
     raise RepairError(msg)
 
 
-def _write_again(store: Store, restored: Mapping[int, _StoredRow], progress: bool) -> None:
+def _read_row(source: Source, row: int, name: str) -> npt.NDArray[np.float32]:
+    """Return the flux of a row of a source, or its errors, shape (1, L)."""
+    if name == "flux":
+        return next(iter(source.iter_blocks(1, row)))[:1]
+    error = next(iter(source.iter_spectra(1, row))).error
+    if error is None:
+        msg = f"{source.name}: it says that it has errors, and gives none; expected one per pixel"
+        raise RepairError(msg)
+    return error[:1]
+
+
+def _write_again(
+    store: Store, restored: Mapping[str, Mapping[int, _StoredRow]], progress: bool
+) -> None:
     store_format = format_of(store.path)
     manifest = store_format.read_manifest(store.path).strip()
     spec, manifest_bytes = store_format.layout_of(store.path, store.manifest.spec)
     with staging(store.path, overwrite=True) as area, explain_disk_full(area.store):
         area.clear()
         with StoreWriter(area.store, store_format, spec, manifest_bytes) as writer:
-            for first_row, stored in _blocks(store, restored, progress):
-                writer.flux.write(first_row, stored)
+            for name, array in store.spectra.items():
+                for first_row, stored in _blocks(array, restored[name], progress):
+                    writer.writers[name].write(first_row, stored)
             writer.finish(store.arrays, manifest)
 
 
 def _blocks(
-    store: Store, restored: Mapping[int, _StoredRow], progress: bool
+    array: RowArray, restored: Mapping[int, _StoredRow], progress: bool
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Yield first row and stored rows of each block, with the damaged rows restored."""
-    block_rows = max(BLOCK_BYTES // (store.n_pixels * store.flux.dtype.itemsize), 1)
-    with progress_bar(len(store), "repairing", enabled=progress) as bar:
-        for start in range(0, len(store), block_rows):
-            rows = np.arange(start, min(start + block_rows, len(store)))
+    n_rows, n_pixels = array.shape
+    block_rows = max(BLOCK_BYTES // (n_pixels * array.dtype.itemsize), 1)
+    with progress_bar(n_rows, "repairing", enabled=progress) as bar:
+        for start in range(0, n_rows, block_rows):
+            rows = np.arange(start, min(start + block_rows, n_rows))
             is_intact = np.array([row not in restored for row in rows.tolist()])
-            stored = np.empty((len(rows), store.n_pixels), dtype=store.flux.dtype)
-            stored[is_intact] = store.flux.read_stored(rows[is_intact])
+            stored = np.empty((len(rows), n_pixels), dtype=array.dtype)
+            stored[is_intact] = array.read_stored(rows[is_intact])
             for index in np.flatnonzero(~is_intact):
                 stored[index] = restored[int(rows[index])]
             yield start, stored

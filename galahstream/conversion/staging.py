@@ -8,10 +8,13 @@ from pathlib import Path
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.sources.base import Source
+from galahstream.sources.huggingface import is_hub_address
 from galahstream.store import Store
 from galahstream.store.formats import format_of
 from galahstream.system.atomic import check_destination, publish, relation_to
 from galahstream.system.lock import locked
+
+_PAIR_FILES = ("spectra.npy", "labels.npy", "ids.npy", "wavelength.npy")
 
 ForeignContent = Callable[[Path], str | None]
 """Returns what of a destination must not be replaced; None if all of it may be."""
@@ -27,6 +30,8 @@ class StagingArea:
         Where the store is written.
     journal : Path
         The log of what has been written.
+    index : Path
+        The index of a folder of star files, kept with the journal.
     replaced : Path
         Where the old store is kept while the new one takes its place.
     """
@@ -35,12 +40,14 @@ class StagingArea:
         self.folder = folder
         self.store = folder / "store"
         self.journal = folder / "journal"
+        self.index = folder / "index"
         self.replaced = folder / "replaced"
 
-    def clear(self) -> None:
-        """Remove everything but the lock."""
+    def clear(self, *, keep_index: bool = False) -> None:
+        """Remove everything but the lock, and perhaps the index."""
+        kept = {"lock", self.index.name} if keep_index else {"lock"}
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name not in kept:
                 _remove(path)
 
 
@@ -121,15 +128,15 @@ def check_apart(destination: Path, source_paths: Iterable[Path]) -> None:
 
 
 def named_paths(source: object) -> Iterator[Path]:
-    """Yield the paths that a user gave as a source, and where links in a folder lead to.
+    """Yield the paths that a user gave as a source, and those of the files of a pair in them.
 
-    There are none for arrays in memory.
+    There are none for arrays in memory and for addresses of the hub.
     """
     if isinstance(source, Store):
         yield resolved(source.path)
         return
     if isinstance(source, Source):
-        yield from map(resolved, source.files)
+        yield from map(resolved, (*source.files, *source.folders))
         return
     paths: Sequence[str | os.PathLike[str]] = ()
     if isinstance(source, str | os.PathLike):
@@ -137,10 +144,11 @@ def named_paths(source: object) -> Iterator[Path]:
     elif isinstance(source, tuple | list):
         paths = [path for path in source if isinstance(path, str | os.PathLike)]
     for path in paths:
+        if is_hub_address(path):
+            continue
         yield resolved(path)
-        if Path(path).is_dir():
-            with os.scandir(path) as files:
-                yield from [resolved(file.path) for file in files if file.is_symlink()]
+        # Any of them may be a link to the destination.
+        yield from (resolved(Path(path, name)) for name in _PAIR_FILES)
 
 
 def _check_replaceable(destination: Path, foreign_content: ForeignContent) -> None:

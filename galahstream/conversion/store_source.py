@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from galahstream.errors import LabelError
 from galahstream.sources.arrays import ArraySource
-from galahstream.sources.base import OnBad, SkippedStar, Source, explain_access_errors
+from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explain_access_errors
 from galahstream.sources.hdf5 import is_hdf5_file
+from galahstream.sources.huggingface import is_hub_address
 from galahstream.sources.open import Arrays, PathLike, open_source
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS
@@ -79,9 +80,11 @@ class StoreSource(ArraySource):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of the flux."""
+        """The files of the spectra."""
         path = self._store.path
-        return (path / "flux.npy" if path.is_dir() else path,)
+        if not path.is_dir():
+            return (path,)
+        return tuple(path / f"{name}.npy" for name in self._store.spectra)
 
     @property
     def fingerprint(self) -> str:
@@ -106,6 +109,11 @@ class StoreSource(ArraySource):
         return self._store.manifest.provenance
 
     @property
+    def has_errors(self) -> bool:
+        """Whether the store has an error of each pixel."""
+        return self._store.error is not None
+
+    @property
     def cuts(self) -> tuple[Cut, ...]:
         """Conditions that removed stars when the store was made."""
         return self._store.manifest.cuts
@@ -123,17 +131,34 @@ class StoreSource(ArraySource):
         for start in range(first_row, len(self), block_rows):
             yield self._store.flux[self._order[start : start + block_rows]]
 
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        """Yield flux and errors as decoded; a damaged row raises `DamagedRowError`."""
+        error = self._store.error
+        for start in range(first_row, len(self), block_rows):
+            rows = self._order[start : start + block_rows]
+            yield Spectra(self._store.flux[rows], None if error is None else error[rows])
 
-def open_input(source: AnySource, labels: LabelChoice = None, on_bad: OnBad = "raise") -> Source:
-    """Open a store, or what :func:`~galahstream.sources.open.open_source` takes."""
+
+def open_input(
+    source: AnySource,
+    labels: LabelChoice = None,
+    on_bad: OnBad = "raise",
+    *,
+    index: Path | None = None,
+    progress: bool = False,
+) -> Source:
+    """Open a store, or what :func:`~galahstream.sources.open.open_source` takes, as that does."""
     if isinstance(source, Store):
         return StoreSource(source.path, labels)
-    if isinstance(source, str | os.PathLike) and _is_store(Path(source)):
+    if isinstance(source, str | os.PathLike) and _is_store(source):
         return StoreSource(Path(source), labels)
-    return open_source(source, labels, on_bad)
+    return open_source(source, labels, on_bad, index=index, progress=progress)
 
 
-def _is_store(path: Path) -> bool:
+def _is_store(source: PathLike) -> bool:
+    if is_hub_address(source):
+        return False
+    path = Path(source)
     with explain_access_errors(path):
         if path.is_dir():
             return is_store_folder(path)

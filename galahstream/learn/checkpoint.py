@@ -12,7 +12,7 @@ import torch
 from galahstream.errors import CheckpointError, StorageFullError
 from galahstream.learn.models.base import SpectraNetwork
 from galahstream.learn.observers.base import Observer
-from galahstream.learn.recipe import check_texts, check_window
+from galahstream.learn.recipe import check_texts
 from galahstream.learn.results import EpochRecord
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.saved_file import (
@@ -25,6 +25,7 @@ from galahstream.learn.saved_file import (
     write_saved,
 )
 from galahstream.learn.trainer import LoaderState, Snapshot, Tensors, Trainer, TrainerState
+from galahstream.survey.windows import PlainWindow, window_from_file
 from galahstream.validation import (
     FieldError,
     boolean,
@@ -67,7 +68,7 @@ class RunSettings:
     lr: float = checked(partial(number, above=0))
     seed: int = checked(integer)
     labels: tuple[str, ...] = checked(check_texts)
-    window: str | tuple[float, float] | None = checked(optional(check_window))
+    window: PlainWindow = checked(optional(window_from_file))
     missing: str = checked(text)
     shuffle_block: int | None = checked(optional(partial(integer, minimum=1)))
     store: str = checked(text)

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from galahstream.errors import CheckpointError, LabelError
+from galahstream.errors import CheckpointError, LabelError, WavelengthError
 from galahstream.learn.losses import Loss, MeanSquaredError
 from galahstream.learn.metrics import LabelMetrics, label_metrics
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
-from galahstream.learn.recipe import Recipe, wavelength_range
+from galahstream.learn.recipe import NATIVE, GridIdentity, Recipe, wavelength_range
 from galahstream.learn.results import Json, finite_or_none, metrics_by_name
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import SpectraStore
 from galahstream.stream.dataset import Missing, SpectraDataset, Split
 from galahstream.stream.loader import SpectraLoader
+from galahstream.survey.grids import GRIDS
 from galahstream.system.atomic import atomic_write
 
 MAX_WAVELENGTH_OFFSET = 5.0
@@ -132,7 +133,8 @@ def evaluate(
     Raises
     ------
     CheckpointError
-        If the model was trained on spectra of another length or wavelength range.
+        If the model was trained on spectra of another length, frame or wavelength grid, or on
+        a window that the store does not have.
     LabelError
         If the store lacks a label of the model, or has it in another unit.
     """
@@ -182,7 +184,8 @@ def predict(
     Raises
     ------
     CheckpointError
-        If the model was trained on spectra of another length or wavelength range.
+        If the model was trained on spectra of another length, frame or wavelength grid, or on
+        a window that the store does not have.
     """
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
@@ -245,15 +248,21 @@ def _open_dataset(
     missing: Missing = "raise",
 ) -> SpectraDataset:
     """Return a dataset prepared like the training data of a model, after checking that it fits."""
-    dataset = SpectraDataset(
-        store,
-        split,
-        labels=labels,
-        window=recipe.window,
-        transform=recipe.transform,
-        target_transform=recipe.target_transform,
-        missing=missing,
-    )
+    try:
+        dataset = SpectraDataset(
+            store,
+            split,
+            labels=labels,
+            window=recipe.window,
+            transform=recipe.transform,
+            target_transform=recipe.target_transform,
+            missing=missing,
+        )
+    except WavelengthError as error:
+        msg = f"the store does not have the pixels that the model was trained on: {error}"
+        raise CheckpointError(msg) from error
+    _check_frame(dataset, recipe)
+    _check_grid(dataset, recipe)
     if dataset.n_pixels != recipe.n_pixels:
         msg = (
             f"{dataset.store.path} has {dataset.n_pixels} pixels per star and the model takes "
@@ -267,18 +276,59 @@ def _open_dataset(
     return dataset
 
 
-def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
-    covered, expected = wavelength_range(dataset), recipe.wavelength_range
-    if covered is None or expected is None:
-        return
-    offset = max(abs(a - b) for a, b in zip(covered, expected, strict=True))
-    if offset > MAX_WAVELENGTH_OFFSET:
+def _check_frame(dataset: SpectraDataset, recipe: Recipe) -> None:
+    frame, expected = dataset.store.provenance.frame, recipe.frame
+    if frame is not None and expected is not None and frame != expected:
         msg = (
-            f"{dataset.store.path} covers {covered[0]:.1f} to {covered[1]:.1f} Å and the model was "
-            f"trained on {expected[0]:.1f} to {expected[1]:.1f} Å; use a store with the same "
-            f"wavelengths"
+            f"{dataset.store.path} holds spectra in the {frame} frame, and the model was trained "
+            f"in the {expected} frame; convert them into the {expected} frame "
+            f"(frame={expected!r}, --frame {expected}), or use another model"
         )
         raise CheckpointError(msg)
+
+
+def _check_grid(dataset: SpectraDataset, recipe: Recipe) -> None:
+    grid, expected = GridIdentity.of_dataset(dataset), recipe.grid
+    if grid.differs_from(expected):
+        found = _described(grid, dataset.n_pixels, wavelength_range(dataset))
+        trained = _described(expected, recipe.n_pixels, recipe.wavelength_range)
+        if expected.name in GRIDS:
+            name = expected.name
+            cure = f"convert them onto {name} (grid={name!r}, --grid {name})"
+        elif expected.name == NATIVE:
+            cure = "convert them without a grid"
+        else:
+            cure = "convert them onto the wavelengths it was trained on (grid=, --grid FILE.npy)"
+        msg = (
+            f"the spectra of {dataset.store.path} are {found}, and the model was trained "
+            f"{trained}; {cure}, or use another model"
+        )
+        raise CheckpointError(msg)
+
+
+def _described(grid: GridIdentity, n_pixels: int, covered: tuple[float, float] | None) -> str:
+    """Return in words what a grid is."""
+    if grid.name == NATIVE:
+        return "on the pixels of the spectrograph, which differ from star to star"
+    ends = "" if covered is None else f", {covered[0]:.2f} to {covered[1]:.2f} Å"
+    name = "wavelengths" if grid.name is None else f"the grid {grid.name}"
+    return f"on {name} of {n_pixels:,} pixels{ends}"
+
+
+def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
+    grid, stop = dataset.wavelength, 0
+    if not np.isfinite(grid).all():
+        return
+    for span in recipe.known_spans:
+        start, stop = stop, stop + span.n_pixels
+        first, last = float(grid[start]), float(grid[stop - 1])
+        if max(abs(first - span.first), abs(last - span.last)) > MAX_WAVELENGTH_OFFSET:
+            msg = (
+                f"{dataset.store.path} covers {first:.1f} to {last:.1f} Å where the model was "
+                f"trained on {span.first:.1f} to {span.last:.1f} Å; use a store with the same "
+                f"wavelengths"
+            )
+            raise CheckpointError(msg)
 
 
 def _check_units(dataset: SpectraDataset, recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window, check_window
+from galahstream.survey.windows import Window, check_window
 from galahstream.system.lock import locked
 from galahstream.validation import MAX_SEED, check_choice, check_count
 
@@ -38,8 +38,8 @@ class TrainOptions:
         ``"auto"`` chooses cuda, else mps, else cpu.
     labels : tuple of str
         The labels to predict.
-    window : str, (float, float) or None
-        A camera, a range in Å, or None for all pixels.
+    window : str, (float, float), tuple of them, PixelMask or None
+        Which pixels to learn from; None for all of them.
     missing : {"raise", "drop"}
         What to do with stars that lack a label.
     num_workers : int
@@ -52,7 +52,7 @@ class TrainOptions:
     OptionError
         For a value that cannot be used.
     WavelengthError
-        For a window that is neither a name nor a range.
+        For a window that cannot be used.
     """
 
     epochs: int = 10

@@ -26,7 +26,7 @@ from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
 from galahstream.stream.sampling import can_measure_shuffle, shuffle_quality
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window
+from galahstream.survey.windows import Window
 from galahstream.system.atomic import atomic_write
 
 Log = Callable[[str], None]
@@ -70,8 +70,9 @@ def train(
         ``"auto"`` chooses cuda, else mps, else cpu.
     labels : sequence of str
         The labels to predict.
-    window : str, (float, float) or None
-        A camera or a range in Å to learn from; None for all pixels.
+    window : str, (float, float), sequence of them, mask, or None
+        What to learn from, as in :class:`~galahstream.SpectraDataset`: a camera, a range in
+        Å, several of them, a mask, or a named selection; None for all pixels.
     missing : {"raise", "drop"}
         What to do with stars that lack a label.
     num_workers : int

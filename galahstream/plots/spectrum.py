@@ -15,10 +15,11 @@ MAX_PANELS = 4
 MIN_PANEL_PIXELS = 512
 """Spectra that are not those of cameras are drawn in panels of at least this many pixels."""
 
-# How far stars may be shifted against the nominal grid of a camera.
-_MAX_SHIFT = 3.0
+# Å that pixels may be off the nominal grid of a camera: those of stars, and of published grids.
+_MAX_OFFSET = 15.0
 # With fewer pixels in a panel, each of them is marked.
 _MAX_MARKED_PIXELS = 64
+_FLUX = "#1f5c99"
 
 
 class Panel(NamedTuple):
@@ -34,7 +35,8 @@ def plot_spectrum(
     title: str,
     out: Path,
     *,
-    wavelength_is_nominal: bool,
+    error: npt.NDArray[np.float32] | None = None,
+    note: str = "",
 ) -> None:
     """Draw one spectrum into a file.
 
@@ -47,8 +49,10 @@ def plot_spectrum(
     title : str
     out : Path
         The file to write: .png, .pdf or .svg.
-    wavelength_is_nominal : bool
-        Whether to note that lines are shifted by zero point and velocity.
+    error : ndarray, shape (L,), float32, or None
+        One standard deviation of each pixel, drawn as a band; NaN where it is not known.
+    note : str
+        What a reader should know of the wavelengths, for the caption.
 
     Raises
     ------
@@ -65,17 +69,14 @@ def plot_spectrum(
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for ax, panel in zip(axes, panels, strict=True):
         _draw_flux(ax, x[panel.pixels], flux[panel.pixels])
+        if error is not None:
+            _draw_error(ax, x[panel.pixels], flux[panel.pixels], error[panel.pixels])
         if panel.title:
             ax.set_title(panel.title, loc="left", fontsize=10)
         if is_known:
             _draw_lines(ax, x[panel.pixels])
     axes[-1].set_xlabel("wavelength in air [Å]" if is_known else "pixel")
-    note = (
-        "; nominal wavelength: each star is off by up to 2.7 Å and by its velocity"
-        if wavelength_is_nominal
-        else ""
-    )
-    figure.suptitle(title + note)
+    figure.suptitle(f"{title}; {note}" if note else title)
     save_figure(figure, out)
 
 
@@ -89,7 +90,7 @@ def camera_panels(wavelength: npt.NDArray[np.float64]) -> list[Panel]:
     """
     panels = []
     for camera in CAMERAS:
-        limits = (camera.start - _MAX_SHIFT, camera.stop + _MAX_SHIFT)
+        limits = (camera.start - _MAX_OFFSET, camera.stop + _MAX_OFFSET)
         start, stop = (int(pixel) for pixel in np.searchsorted(wavelength, limits))
         if start < stop:
             panels.append(Panel(f"{camera.name} camera", slice(start, stop)))
@@ -119,8 +120,19 @@ def _draw_flux(ax: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32
     room = 0.15 * max(high - low, 0.05)
     ax.set_ylim(low - room, high + 2.5 * room)
     marker = "." if len(x) <= _MAX_MARKED_PIXELS else None
-    ax.plot(x, flux, color="#1f5c99", lw=0.6, marker=marker)
+    ax.plot(x, flux, color=_FLUX, lw=0.6, marker=marker)
     ax.grid(alpha=0.25)
+
+
+def _draw_error(
+    ax: Any,
+    x: npt.NDArray[np.float64],
+    flux: npt.NDArray[np.float32],
+    error: npt.NDArray[np.float32],
+) -> None:
+    with np.errstate(invalid="ignore"):  # of infinite pixels, which are gaps
+        low, high = flux - error, flux + error
+    ax.fill_between(x, low, high, color=_FLUX, alpha=0.25, lw=0)
 
 
 def _draw_lines(ax: Any, x: npt.NDArray[np.float64]) -> None:

@@ -171,6 +171,11 @@ class Source(ABC):
         return ()
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders whose files are read, in which no store may be written; empty if none."""
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         """What tells that the spectra changed where `files` do not; empty if nothing does."""
         return ""

@@ -37,13 +37,9 @@ from galahstream.sources.base import (
     pointer_reason,
 )
 from galahstream.sources.fits_ids import HEADER_IDS, read_header_ids
-from galahstream.sources.galah_folder import (
-    StarFiles,
-    find_star_files,
-    listed,
-    listed_names,
-    printable,
-)
+from galahstream.sources.galah_folder import StarFiles
+from galahstream.sources.galah_listing import find_star_files
+from galahstream.sources.galah_names import listed, printable
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS
 from galahstream.validation import check_choice
 
@@ -65,13 +61,14 @@ class FitsSource(Source):
 
     Parameters
     ----------
-    folder : Path
-        Holds `<sobject_id><camera>.fits`. The files may be compressed with gzip, bzip2
-        or xz (`.fits.gz`), or in tiles (`.fits.fz`).
+    folder : Path or StarFiles
+        Holds `<sobject_id><camera>.fits`, also in folders in it, such as one per night. The
+        files may be compressed with gzip, bzip2 or xz (`.fits.gz`), or in tiles (`.fits.fz`).
+        An index of the folder that was made before saves listing it again.
     on_bad : {"raise", "skip"}
         What to do with stars that cannot be used: a file is damaged, has other than
-        4,096 pixels, or has a name that is not quite a star's, such as that of an
-        unfinished download.
+        4,096 pixels, is there twice, or has a name that is not quite a star's, such as that
+        of an unfinished download.
 
     Raises
     ------
@@ -83,23 +80,16 @@ class FitsSource(Source):
         If the folder has no star files; or, if `on_bad` is ``"raise"``, a file is damaged,
         or looks like a star's and cannot be used.
     BadSpectraError
-        If a camera has other than 4,096 pixels and `on_bad` is ``"raise"``, if no star
-        can be used, or if a star has two files of one camera.
+        If a camera has other than 4,096 pixels, or two files, and `on_bad` is ``"raise"``, or
+        if no star can be used.
     """
 
-    def __init__(self, folder: Path, on_bad: OnBad = "raise") -> None:
+    def __init__(self, folder: Path | StarFiles, on_bad: OnBad = "raise") -> None:
         check_choice("on_bad", on_bad, get_args(OnBad))
-        files = find_star_files(folder)
-        if files.unused and (on_bad == "raise" or len(files.ids) == 0):
-            raise files.unused_error()
-        unused = files.unused_of_stars()
-        problems = {
-            star: _Problem(
-                f"{listed_names(names)}: not the name of a star's file", SourceFormatError
-            )
-            for star, names in unused.items()
-        }
-        n_stars = len({*files.ids.tolist(), *problems})
+        files = folder if isinstance(folder, StarFiles) else find_star_files(folder)
+        files.check_names(on_bad)
+        problems = _problems_of_names(files)
+        n_stars = len(np.union1d(files.ids, np.array([*problems], dtype=np.int64)))
         for row, star in enumerate(files.ids.tolist()):
             if star not in problems and (problem := _problem_of_star(files, row)):
                 problems[star] = problem
@@ -107,10 +97,9 @@ class FitsSource(Source):
             SkippedStar(star, problem.reason) for star, problem in sorted(problems.items())
         )
         if problems and (on_bad == "raise" or len(problems) == n_stars):
-            raise _unusable_error(folder, problems, n_stars)
+            raise _unusable_error(files.folder, problems, n_stars)
         self._files = files.selected(~np.isin(files.ids, np.array([*problems], dtype=np.int64)))
-        named = {name for names in unused.values() for name in names}
-        self._notes = _notes(self._files, [name for name in files.unused if name not in named])
+        self._notes = _notes(self._files)
 
     def __len__(self) -> int:
         return len(self._files.ids)
@@ -141,9 +130,14 @@ class FitsSource(Source):
         return self._notes
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of all stars, in order."""
-        return tuple(path for row in range(len(self)) for _, path in self._files.paths(row))
+    def fingerprint(self) -> str:
+        """Digest of the names, sizes and modification times of all files."""
+        return self._files.fingerprint
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folder, and those that links in it lead to."""
+        return (self._files.folder, *map(Path, self._files.links))
 
     def read_column(self, name: str) -> npt.NDArray[Any]:
         """Return the ids of the stars, or their ids in 2MASS or Gaia from the files of DR4."""
@@ -167,6 +161,9 @@ class FitsSource(Source):
                 for camera, path in self._files.paths(row):
                     pixels = slice(camera * CAMERA_PIXELS, (camera + 1) * CAMERA_PIXELS)
                     flux[row - start, pixels] = _read_flux(path)
+                    with explain_access_errors(path):
+                        status = path.stat()
+                    self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
             yield flux
 
 
@@ -175,6 +172,20 @@ class _Problem(NamedTuple):
 
     reason: str
     error: type[GalahStreamError]
+
+
+def _problems_of_names(files: StarFiles) -> dict[int, _Problem]:
+    """Return the stars that cannot be used because of the names of their files."""
+    problems = {
+        star: _Problem(f"{names}: two files of one camera", BadSpectraError)
+        for star, names in files.doubles.items()
+    }
+    for star, names in files.missed.items():
+        reason = f"{names}: not the name of a star's file"
+        if star in problems:
+            reason = f"{problems[star].reason}, {reason}"
+        problems[star] = _Problem(reason, SourceFormatError)
+    return problems
 
 
 def _problem_of_star(files: StarFiles, row: int) -> _Problem | None:
@@ -192,8 +203,8 @@ def _problem_of_star(files: StarFiles, row: int) -> _Problem | None:
             reasons.append(printable(reason)[:_MAX_REASON_LENGTH])
         else:
             if n_pixels != CAMERA_PIXELS:
-                name = f"{path.name} ({CAMERAS[camera].name} camera)"
-                reasons.append(f"{name} has {n_pixels} pixels instead of 4096")
+                name = f"{path.relative_to(files.folder)} ({CAMERAS[camera].name} camera)"
+                reasons.append(f"{printable(name)} has {n_pixels} pixels instead of 4096")
     if not reasons:
         return None
     return _Problem(", ".join(reasons), SourceFormatError if is_damaged else BadSpectraError)
@@ -214,7 +225,7 @@ def _unusable_error(folder: Path, problems: dict[int, _Problem], n_stars: int) -
     return SourceFormatError(msg) if is_damaged else BadSpectraError(msg)
 
 
-def _notes(files: StarFiles, unused: list[str]) -> tuple[str, ...]:
+def _notes(files: StarFiles) -> tuple[str, ...]:
     """Return what a reader of a conversion should know of its stars and of other files."""
     notes = []
     lacks = ~files.has_camera
@@ -229,15 +240,11 @@ def _notes(files: StarFiles, unused: list[str]) -> tuple[str, ...]:
             f"stars that lack a camera, whose pixels are NaN: {n_lacking:,} of {len(files.ids):,} "
             f"({cameras})"
         )
+    unused, others = files.superfluous, files.others
     if unused:
-        notes.append(
-            f"files not used that look like a star's ({len(unused):,}): {listed_names(unused)}"
-        )
-    if files.others:
-        notes.append(
-            f"FITS files not used that are not a star's ({len(files.others):,}): "
-            f"{listed_names(files.others)}"
-        )
+        notes.append(f"files not used that look like a star's ({unused.count:,}): {unused}")
+    if others:
+        notes.append(f"FITS files not used that are not a star's ({others.count:,}): {others}")
     return tuple(notes)
 
 

@@ -11,7 +11,8 @@ from galahstream.sources.arrays import holds_large_integers
 from galahstream.sources.base import Source, Spectra, unknown_column
 from galahstream.sources.catalogue import Catalogue
 from galahstream.sources.matching import JOIN_COLUMNS, Match
-from galahstream.sources.wrappers import Selected, _Wrapper
+from galahstream.sources.wrapper import Wrapper
+from galahstream.sources.wrappers import Selected
 from galahstream.survey.flags import (
     FLAG_COLUMN,
     GROUP_COLUMNS,
@@ -52,7 +53,7 @@ class NeedsVelocities(Protocol):
         """Return the source with a velocity per star, shape (N,), km/s; NaN is unknown."""
 
 
-class JoinedSource(_Wrapper):
+class JoinedSource(Wrapper):
     """Stars of a source with the labels that a catalogue has for them.
 
     Labels of the source itself are not used. Cuts and unmatched stars that are to be
@@ -130,11 +131,6 @@ class JoinedSource(_Wrapper):
     def cuts(self) -> tuple[Cut, ...]:
         """Cuts of the source, and of the join, in the order in which they were applied."""
         return (*self._source.cuts, *self._cuts)
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether the source gives an error for each pixel."""
-        return self._source.has_errors
 
     @property
     def fingerprint(self) -> str:

@@ -1,7 +1,7 @@
 """Sources made of other sources: a selection of rows, a repetition, a concatenation.
 
 Each is a :class:`~galahstream.sources.base.Source` itself, so that they can be combined.
-Flux passes through block by block, and memory stays that of a block.
+Flux and errors pass through block by block, and memory stays that of a block.
 
 Examples
 --------
@@ -12,7 +12,8 @@ Examples
 (15, 2, 10)
 """
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,75 +27,44 @@ from galahstream.errors import (
     SourceShapeError,
     WavelengthError,
 )
-from galahstream.sources.base import SkippedStar, Source
+from galahstream.sources.base import SkippedStar, Source, Spectra
+from galahstream.sources.wrapper import Wrapper
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
 from galahstream.validation import check_count
 
-_Block: TypeAlias = npt.NDArray[np.float32]
+_Read: TypeAlias = Callable[[Source, int, int], Iterator[Spectra]]
+"""Yields blocks of a source of at most some rows, from a row on."""
 
 # Longer gaps between selected rows are skipped, shorter ones are read.
 _MAX_GAP_ROWS = 1024
 
 
-class _Wrapper(Source):
-    """What a wrapper shows of its source, or of the first of its sources, unchanged."""
+class _RowWrapper(Wrapper):
+    """A wrapper that gives rows of its sources as they are."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the flux of the rows."""
+        return (spectra.flux for spectra in self._iter(_read_flux, block_rows, first_row))
 
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels of each spectrum, L."""
-        return self._source.n_pixels
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        """Yield the flux of the rows, with their errors if the source has them."""
+        return self._iter(_read_spectra, block_rows, first_row)
 
-    @property
-    def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of the source, Å, shape (L,)."""
-        return self._source.wavelength
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the source's labels."""
-        return self._source.label_names
-
-    @property
-    def label_units(self) -> tuple[str, ...]:
-        """Units of the source's labels."""
-        return self._source.label_units
-
-    @property
-    def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars that the source skipped."""
-        return self._source.skipped
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where the source's spectra come from."""
-        return self._source.provenance
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Notes on all stars and files of the source."""
-        return self._source.notes
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files of the source."""
-        return self._source.files
-
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """Conditions that removed stars of the source."""
-        return self._source.cuts
-
-    @property
-    def group_column(self) -> str | None:
-        """The source's column that tells which rows are of one star."""
-        return self._source.group_column
+    @abstractmethod
+    def _iter(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
+        """Yield the rows in order, read with `read` from the sources."""
 
 
-class Selected(_Wrapper):
+def _read_flux(source: Source, block_rows: int, first_row: int) -> Iterator[Spectra]:
+    return (Spectra(flux, None) for flux in source.iter_blocks(block_rows, first_row))
+
+
+def _read_spectra(source: Source, block_rows: int, first_row: int) -> Iterator[Spectra]:
+    return source.iter_spectra(block_rows, first_row)
+
+
+class Selected(_RowWrapper):
     """Some rows of a source.
 
     Parameters
@@ -139,34 +109,35 @@ class Selected(_Wrapper):
         """Return the counts of the source for some of the selected stars."""
         return self._source.count_flags(self._rows[rows])
 
-    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
-        """Yield the flux of the selected rows."""
-        n_rows = len(self) - first_row
-        pieces = self._iter_pieces(self._rows[first_row:], block_rows)
-        piece: _Block = np.empty((0, self.n_pixels), dtype=np.float32)
-        for start in range(0, n_rows, block_rows):
-            block = np.empty((min(block_rows, n_rows - start), self.n_pixels), dtype=np.float32)
-            n_filled = 0
-            while n_filled < len(block):
-                if len(piece) == 0:
-                    piece = next(pieces)
-                taken = piece[: len(block) - n_filled]
-                block[n_filled : n_filled + len(taken)] = taken
-                n_filled += len(taken)
-                piece = piece[len(taken) :]
-            yield block
+    def _iter(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
+        """Yield blocks of `block_rows` selected rows each; only the last one may be smaller."""
+        kept: list[Spectra] = []
+        n_kept = 0
+        for piece in self._iter_pieces(read, block_rows, first_row):
+            first, n_rows = 0, len(piece.flux)
+            while first < n_rows:
+                last = min(first + block_rows - n_kept, n_rows)
+                kept.append(_take(piece, slice(first, last)))
+                n_kept += last - first
+                first = last
+                if n_kept == block_rows:
+                    yield _joined(kept)
+                    kept, n_kept = [], 0
+        if kept:
+            yield _joined(kept)
 
-    def _iter_pieces(self, rows: npt.NDArray[np.int64], block_rows: int) -> Iterator[_Block]:
-        """Yield the flux of some rows, in order, as each block of the source has it."""
+    def _iter_pieces(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
+        """Yield the selected rows, in order, as each block of the source has them."""
+        rows = self._rows[first_row:]
         if len(rows) == 0:
             return
         for run in np.split(rows, np.flatnonzero(np.diff(rows) > _MAX_GAP_ROWS) + 1):
             start = int(run[0])
-            for flux in self._source.iter_blocks(block_rows, start):
-                first, last = np.searchsorted(run, (start, start + len(flux)))
+            for block in read(self._source, block_rows, start):
+                first, last = np.searchsorted(run, (start, start + len(block.flux)))
                 if last > first:
-                    yield flux[run[first:last] - start]
-                start += len(flux)
+                    yield _take(block, run[first:last] - start)
+                start += len(block.flux)
                 if last == len(run):
                     break
             else:
@@ -174,7 +145,17 @@ class Selected(_Wrapper):
                 raise SourceFormatError(msg + "; check the source")
 
 
-class Repeated(_Wrapper):
+def _take(spectra: Spectra, rows: slice | npt.NDArray[np.int64]) -> Spectra:
+    return Spectra(spectra.flux[rows], None if spectra.error is None else spectra.error[rows])
+
+
+def _joined(pieces: Sequence[Spectra]) -> Spectra:
+    errors = [piece.error for piece in pieces if piece.error is not None]
+    error = np.concatenate(errors) if errors else None
+    return Spectra(np.concatenate([piece.flux for piece in pieces]), error)
+
+
+class Repeated(_RowWrapper):
     """All rows of a source several times over: a large survey without the time to make it.
 
     Parameters
@@ -211,21 +192,22 @@ class Repeated(_Wrapper):
         """Return a column of the source, repeated."""
         return np.tile(self._source.read_column(name), self._times)
 
-    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
-        """Yield the flux, reading the source from its beginning each time."""
+    def _iter(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
+        """Yield the rows, reading the source from its beginning each time."""
         done, first = divmod(first_row, len(self._source))
         for _ in range(done, self._times):
-            yield from self._source.iter_blocks(block_rows, first)
+            yield from read(self._source, block_rows, first)
             first = 0
 
 
-class Concatenated(_Wrapper):
+class Concatenated(_RowWrapper):
     """The rows of several sources, one source after the other.
 
     Parameters
     ----------
     sources : sequence of Source
-        At least one, with the same pixels, wavelengths, labels and units.
+        At least one; all with the same pixels, wavelengths, labels and units, and all with
+        errors or all without.
 
     Raises
     ------
@@ -292,6 +274,17 @@ class Concatenated(_Wrapper):
         """Files of all sources."""
         return tuple(path for source in self._sources for path in source.files)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of all sources."""
+        return tuple(path for source in self._sources for path in source.folders)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells that the spectra of any source changed."""
+        fingerprints = [source.fingerprint for source in self._sources]
+        return " ".join(fingerprints) if any(fingerprints) else ""
+
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of all stars, shape (N, K)."""
         return np.concatenate([source.read_labels() for source in self._sources])
@@ -319,11 +312,11 @@ class Concatenated(_Wrapper):
                 raise LabelError(msg)
         return np.concatenate(columns)
 
-    def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[_Block]:
-        """Yield the flux of one source after the other; no block is of two of them."""
+    def _iter(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
+        """Yield the rows of one source after the other; no block is of two of them."""
         for source in self._sources:
             if first_row < len(source):
-                yield from source.iter_blocks(block_rows, first_row)
+                yield from read(source, block_rows, first_row)
             first_row = max(first_row - len(source), 0)
 
 
@@ -351,6 +344,13 @@ def _check_fit(first: Source, other: Source) -> None:
         msg = (
             f"{other.name} has {other.n_pixels} pixels and {first.name} has {first.n_pixels}; "
             f"sources with other pixels cannot be concatenated"
+        )
+        raise SourceShapeError(msg)
+    if other.has_errors != first.has_errors:
+        with_errors, without = (other, first) if other.has_errors else (first, other)
+        msg = (
+            f"{with_errors.name} has errors of its pixels and {without.name} has none; "
+            f"concatenate sources that both have them, or read both without (errors=, --errors)"
         )
         raise SourceShapeError(msg)
     for what, ours, theirs in (

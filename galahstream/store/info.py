@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from galahstream.store.manifest import LabelColumn, PixelCounts, Quantization
+from galahstream.store.manifest import ErrorCounts, LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
 from galahstream.survey.fill_values import FillValue
 from galahstream.survey.selection import Cut, FlagCount
@@ -50,6 +50,9 @@ class StoreInfo:
         Label values that look as if they stood for a missing one, and were not named.
     pixel_counts : PixelCounts
         Pixels that need care when read.
+    error_counts : ErrorCounts or None
+        Pixels whose error is unknown, of a store with an error of each pixel; None for
+        one without.
     skipped : tuple of (int, str)
         Id and reason of each star that was not converted.
     notes : tuple of str
@@ -81,6 +84,7 @@ class StoreInfo:
     missing_values: tuple[float, ...]
     likely_fill_values: tuple[FillValue, ...]
     pixel_counts: PixelCounts
+    error_counts: ErrorCounts | None
     skipped: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
     cuts: tuple[Cut, ...]
@@ -105,6 +109,7 @@ class StoreInfo:
             "missing_values": list(self.missing_values),
             "likely_fill_values": [asdict(found) for found in self.likely_fill_values],
             "pixel_counts": asdict(self.pixel_counts),
+            "error_counts": None if self.error_counts is None else asdict(self.error_counts),
             "skipped": [list(star) for star in self.skipped],
             "notes": list(self.notes),
             "cuts": [asdict(cut) for cut in self.cuts],

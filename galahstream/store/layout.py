@@ -1,4 +1,4 @@
-"""Arrays of a store: their shapes and types, their byte offsets in files, and the flux writers.
+"""Arrays of a store: their shapes and types, their byte offsets in files, and the row writers.
 
 Uncompressed stores are created as files of their final size and then filled with
 ``pwrite``: the bytes do not depend on the order of writing.
@@ -21,6 +21,11 @@ Compression: TypeAlias = Literal["gzip", "lzf"]
 
 FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2")}
 
+ERROR_DTYPE = np.dtype("<f2")
+
+DIGEST_NAMES = {"flux": "digests", "error": "error_digests"}
+"""The array that holds the digests of the rows of flux, and of errors."""
+
 MANIFEST_LIMIT = 64 * 1024 * 1024
 """Largest size of a manifest in bytes."""
 
@@ -41,6 +46,7 @@ class ArraySpec(NamedTuple):
 class StoreSpec:
     """Size, flux type and HDF5 chunking of a store: all that decides about its files.
 
+    `has_errors` says whether there is an error of each pixel beside the flux.
     `chunk_rows` and `compression` are for HDF5 only.
     """
 
@@ -50,26 +56,30 @@ class StoreSpec:
     dtype: str
     chunk_rows: int = 1
     compression: str | None = None
+    has_errors: bool = False
 
     @property
     def flux(self) -> ArraySpec:
         """Shape and type of the stored flux."""
         return ArraySpec((self.n_stars, self.n_pixels), FLUX_DTYPES[self.dtype])
 
+    def spectra(self) -> dict[str, ArraySpec]:
+        """Return shape and type of the arrays with a spectrum per row: flux, and any errors."""
+        if not self.has_errors:
+            return {"flux": self.flux}
+        return {"flux": self.flux, "error": ArraySpec(self.flux.shape, ERROR_DTYPE)}
+
     def arrays(self) -> dict[str, ArraySpec]:
-        """Return shape and type of every array but the flux, by name."""
+        """Return shape and type of every array but the spectra, by name."""
+        digests = ArraySpec((self.n_stars,), np.dtype("<u8"))
         return {
             "labels": ArraySpec((self.n_stars, self.n_labels), np.dtype("<f8")),
             "wavelength": ArraySpec((self.n_pixels,), np.dtype("<f8")),
             "ids": ArraySpec((self.n_stars,), np.dtype("<i8")),
             "source_row": ArraySpec((self.n_stars,), np.dtype("<i8")),
             "split": ArraySpec((self.n_stars,), np.dtype("u1")),
-            "digests": ArraySpec((self.n_stars,), np.dtype("<u8")),
+            **{DIGEST_NAMES[name]: digests for name in self.spectra()},
         }
-
-
-ARRAY_NAMES = tuple(StoreSpec(0, 0, 0, "float32").arrays())
-"""Names of all arrays of a store but the flux."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class ArrayLocation:
 
 @dataclass(frozen=True)
 class RowIndex:
-    """Byte offsets of the rows of flux in a file, in chunks of several complete rows each.
+    """Byte offsets of the rows of an array in a file, in chunks of several complete rows each.
 
     `chunk_offsets` holds the first byte of each chunk of `chunk_rows` rows, int64.
     """
@@ -142,8 +152,8 @@ class RowIndex:
         return np.asarray(self.chunk_offsets[chunk] + inside * self.row_bytes)
 
 
-class FluxWriter(Protocol):
-    """Writes consecutive rows of stored flux at any row.
+class RowWriter(Protocol):
+    """Writes consecutive rows of stored flux or errors at any row.
 
     Attributes
     ----------
@@ -158,14 +168,14 @@ class FluxWriter(Protocol):
     location: ArrayLocation | None
     is_parallel: bool
 
-    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
-        """Write rows from `first_row` on: encoded, C-ordered, little-endian, shape (n, L)."""
+    def write(self, first_row: int, stored: npt.NDArray[np.generic]) -> None:
+        """Write encoded rows from `first_row` on: C-ordered, little-endian, shape (n, L)."""
 
     def close(self) -> None:
         """Finish writing."""
 
 
-class OffsetFluxWriter:
+class OffsetRowWriter:
     """Writes rows with ``pwrite`` at their offset in a file of its final size."""
 
     is_parallel = True
@@ -175,22 +185,22 @@ class OffsetFluxWriter:
         self._offset, self._row_stride = location.offset, location.row_stride
         self._descriptor = os.open(location.path, os.O_WRONLY)
 
-    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
+    def write(self, first_row: int, stored: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
-        write_at(self._descriptor, flux, self._offset + first_row * self._row_stride)
+        write_at(self._descriptor, stored, self._offset + first_row * self._row_stride)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
 
 
-class NullFluxWriter:
+class NullRowWriter:
     """Writes nothing: the store's flux file is the source's own file."""
 
     location: ArrayLocation | None = None
     is_parallel = True
 
-    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
+    def write(self, first_row: int, stored: npt.NDArray[np.generic]) -> None:
         """Do nothing."""
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store.layout import ARRAY_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
+from galahstream.store.layout import DIGEST_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
@@ -73,6 +73,32 @@ class PixelCounts:
 
 
 @dataclass(frozen=True)
+class ErrorCounts:
+    """Counts of pixels whose error is unknown (NaN) in a store, by what the source says.
+
+    `outside` counts positive errors that float16 cannot hold.
+    """
+
+    nan: int = checked(validation.integer, default=0)
+    infinite: int = checked(validation.integer, default=0)
+    zero_or_negative: int = checked(validation.integer, default=0)
+    outside: int = checked(validation.integer, default=0)
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            self.nan + other.nan,
+            self.infinite + other.infinite,
+            self.zero_or_negative + other.zero_or_negative,
+            self.outside + other.outside,
+        )
+
+    @property
+    def unknown(self) -> int:
+        """The sum of all counts."""
+        return self.nan + self.infinite + self.zero_or_negative + self.outside
+
+
+@dataclass(frozen=True)
 class Quantization:
     """16-bit storage of flux = bzero + bscale x stored, and the number of pixels it clipped.
 
@@ -95,13 +121,25 @@ def _skipped_star(value: Any) -> tuple[int, str]:
 
 
 def _array_digests(value: Any) -> dict[str, str]:
-    digests = validation.mapping(value, *ARRAY_NAMES)
+    names = set(StoreSpec(0, 0, 0, "float32").arrays())
+    names |= set(value) & set(DIGEST_NAMES.values()) if isinstance(value, dict) else set()
+    digests = validation.mapping(value, *sorted(names))
     for digest in digests.values():
         if len(validation.text(digest)) != _DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
             shown = validation.shown(digest)
             msg = f"found {shown}, expected {_DIGEST_LENGTH} hexadecimal digits"
             raise ValueError(msg)
     return digests
+
+
+def _without_absent(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a manifest without those of parts that the store does not have.
+
+    Stores without errors have had no field for them from the first one on.
+    """
+    if fields["error_counts"] is None:
+        del fields["error_counts"]
+    return fields
 
 
 @dataclass(frozen=True)
@@ -117,7 +155,7 @@ class Manifest:
     notes : tuple of str
         What the source says of its stars and files.
     digests : mapping
-        Digest of each array but the flux.
+        Digest of each array but the spectra.
     missing_values : tuple of float
         Label values of the source that were made missing.
     quantization : Quantization or None
@@ -130,6 +168,8 @@ class Manifest:
         How many of the stars have a quality flag of the catalogue set.
     chunk_rows, compression
         Rows per HDF5 chunk and filter of the flux, as converted.
+    error_counts : ErrorCounts or None
+        For a store with an error of each pixel; None for one without.
     """
 
     n_stars: int = checked(partial(validation.integer, minimum=1, maximum=2**40))
@@ -172,6 +212,7 @@ class Manifest:
     )
     flux_unit: str = checked(validation.text, default="relative to the continuum")
     wavelength_unit: str = checked(validation.text, default="Angstrom")
+    error_counts: ErrorCounts | None = checked(optional(record(ErrorCounts)), default=None)
     version: int = checked(validation.integer, default=FORMAT_VERSION)
     kind: str = checked(partial(validation.one_of, allowed=(_KIND,)), default=_KIND)
 
@@ -182,6 +223,9 @@ class Manifest:
             raise FieldError("quantization", f"it does not fit flux of {self.dtype}")
         if sum(self.split_sizes) != self.n_stars:
             raise FieldError("split_sizes", f"they do not add up to {self.n_stars} stars")
+        has_error_digests = DIGEST_NAMES["error"] in self.digests
+        if self.digests and has_error_digests != (self.error_counts is not None):
+            raise FieldError("error_counts", "digests and counts of errors do not fit each other")
 
     @property
     def spec(self) -> StoreSpec:
@@ -193,6 +237,7 @@ class Manifest:
             self.dtype,
             self.chunk_rows,
             self.compression,
+            has_errors=self.error_counts is not None,
         )
 
     @property
@@ -201,13 +246,14 @@ class Manifest:
         return replace(
             self,
             pixel_counts=PixelCounts(_MAX_COUNT, _MAX_COUNT, _MAX_COUNT, _MAX_COUNT),
-            digests=dict.fromkeys(ARRAY_NAMES, "f" * _DIGEST_LENGTH),
+            digests=dict.fromkeys(self.spec.arrays(), "f" * _DIGEST_LENGTH),
             quantization=self.quantization and replace(self.quantization, clipped=_MAX_COUNT),
+            error_counts=self.error_counts and ErrorCounts(*4 * (_MAX_COUNT,)),
         )
 
     def to_json(self) -> str:
         """Return the manifest as JSON with its own digest in the last field."""
-        return signed(asdict(self))
+        return signed(_without_absent(asdict(self)))
 
     def check_readable(self) -> None:
         """Apply the checks of :meth:`from_json` to a manifest that is to be written.

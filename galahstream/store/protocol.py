@@ -7,13 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.store.flux import Rows
 from galahstream.store.quantization import Encoding
 from galahstream.store.readers import Consumer
+from galahstream.store.row_array import Rows
+from galahstream.survey.provenance import Provenance
 
 
-class SpectraFlux(Protocol):
-    """Flux of shape (N, L), read by row."""
+class SpectraArray(Protocol):
+    """Flux or errors of shape (N, L), read by row."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -25,13 +26,16 @@ class SpectraFlux(Protocol):
 
     @property
     def encoding(self) -> Encoding:
-        """Conversion between float32 flux and the stored values."""
+        """Conversion between float32 and the stored values."""
 
     def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Return flux as it was in the source."""
+        """Return rows as they were in the source."""
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans of the rows as stored."""
+
+    def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Request rows from the disk that will be read soon."""
 
 
 class SpectraStore(Protocol):
@@ -50,6 +54,14 @@ class SpectraStore(Protocol):
         """Wavelengths in Å, shape (L,); NaN if unknown."""
 
     @property
+    def wavelength_is_nominal(self) -> bool:
+        """Whether the wavelengths are the nominal ones of the spectrograph."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the spectra come from, their frame and their grid."""
+
+    @property
     def labels(self) -> Mapping[str, npt.NDArray[np.float64]]:
         """Label columns of shape (N,) by name; NaN where missing."""
 
@@ -62,8 +74,12 @@ class SpectraStore(Protocol):
         """Star ids, shape (N,)."""
 
     @property
-    def flux(self) -> SpectraFlux:
+    def flux(self) -> SpectraArray:
         """The flux, read by row."""
+
+    @property
+    def error(self) -> SpectraArray | None:
+        """The errors of the flux, read by row; None if there are none."""
 
     @property
     def fingerprint(self) -> str:

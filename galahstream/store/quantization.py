@@ -1,4 +1,4 @@
-"""How flux is stored: as float32, or as 16-bit integers with FITS's BSCALE and BZERO.
+"""How flux and errors are stored: float32, 16-bit integers with BSCALE and BZERO, or float16.
 
 Examples
 --------
@@ -9,6 +9,9 @@ Examples
 array([[30000, 65535, 15000]], dtype=uint16)
 >>> [f"{value:.2f}" for value in quantized.decode(stored)[0]]
 ['1.00', 'nan', '0.25']
+>>> error = np.array([[0.01, 0.0, 1e9]], dtype=np.float32)
+>>> [f"{value:.4f}" for value in Float16().decode(Float16().encode(error))[0]]
+['0.0100', 'nan', 'nan']
 """
 
 from dataclasses import dataclass
@@ -31,7 +34,7 @@ MAX_CLIPPED_FRACTION = 1e-3
 
 
 class Encoding(Protocol):
-    """Conversion between float32 flux and the values that are stored.
+    """Conversion between float32 flux, or errors, and the values that are stored.
 
     Implementations are frozen dataclasses: hashable and picklable.
     """
@@ -39,17 +42,17 @@ class Encoding(Protocol):
     dtype: ClassVar[np.dtype[Any]]
     """Type of the stored values, little-endian."""
 
-    def encode(self, flux: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Return the stored values of flux (n, L), C-ordered, of type `dtype`."""
+    def encode(self, values: npt.NDArray[np.float32], /) -> npt.NDArray[Any]:
+        """Return what is stored for values (n, L), C-ordered, of type `dtype`."""
 
     def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the flux of stored values, NaN where there is none."""
+        """Return the float32 values of what is stored, NaN where there is none."""
 
-    def count_outside(self, flux: npt.NDArray[np.float32]) -> int:
-        """Return the number of finite pixels that :meth:`encode` would clip."""
+    def count_outside(self, values: npt.NDArray[np.float32], /) -> int:
+        """Return the number of finite values that :meth:`encode` cannot keep."""
 
     def holds(self, lowest: float, highest: float) -> bool:
-        """Return whether no finite flux from `lowest` to `highest` is clipped."""
+        """Return whether :meth:`encode` keeps every finite value from `lowest` to `highest`."""
 
 
 @dataclass(frozen=True)
@@ -147,3 +150,42 @@ class Quantized16:
     def holds(self, lowest: float, highest: float) -> bool:
         """Return whether the range includes `lowest` and `highest`; False if one is NaN."""
         return bool(self.bzero <= lowest and highest <= self.high)
+
+
+@dataclass(frozen=True)
+class Float16:
+    """Errors stored as float16, with 11 significant bits: off by at most 0.05 %.
+
+    Below `smallest_normal` they are off by at most 3e-8. An error that is not a positive
+    number from `smallest` to `largest` is stored as NaN, for unknown: an error of 0 would
+    give its pixel an infinite weight.
+    """
+
+    dtype: ClassVar[np.dtype[Any]] = np.dtype("<f2")
+    smallest: ClassVar[float] = 2.0**-24
+    smallest_normal: ClassVar[float] = 2.0**-14
+    largest: ClassVar[float] = 65504.0
+
+    def encode(self, error: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+        """Return the errors as float16, NaN where they are unknown."""
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            stored = error.astype(self.dtype, order="C")
+            stored[~self._is_held(error)] = np.nan
+        return stored
+
+    def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the errors as float32, NaN where they are unknown."""
+        return stored.astype(np.float32)
+
+    def count_outside(self, error: npt.NDArray[np.float32]) -> int:
+        """Return the number of finite errors that are stored as unknown."""
+        return int(np.count_nonzero(np.isfinite(error) & ~self._is_held(error)))
+
+    def holds(self, lowest: float, highest: float) -> bool:
+        """Return whether both are errors that can be stored; False if one is NaN."""
+        return self.smallest <= lowest and highest <= self.largest
+
+    def _is_held(self, error: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        with np.errstate(invalid="ignore"):
+            held: npt.NDArray[np.bool_] = (error >= self.smallest) & (error <= self.largest)
+        return held

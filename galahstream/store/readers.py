@@ -1,4 +1,4 @@
-"""Reading stored flux: mapped, with pread, or through h5py, behind one protocol."""
+"""Reading stored rows: mapped, with pread, or through h5py, behind one protocol."""
 
 import errno
 import mmap
@@ -51,8 +51,8 @@ class RowSpan(NamedTuple):
 Consumer: TypeAlias = Callable[[RowSpan], None]
 
 
-class FluxReader(Protocol):
-    """Reads rows of stored flux from a file that it opens on first use in each process."""
+class RowReader(Protocol):
+    """Reads rows of stored flux or errors from a file that it opens on first use per process."""
 
     access: ClassVar[Access]
     signature: FileSignature
@@ -198,7 +198,7 @@ class PreadReader(_OffsetReader):
         while data:
             count = os.preadv(descriptor, [data], offset)
             if count == 0:
-                msg = f"{self._index.path}: ends at byte {offset}, where flux was expected: the "
+                msg = f"{self._index.path}: ends at byte {offset}, where a row was expected: the "
                 raise StoreFormatError(msg + "file was truncated, convert again")
             data, offset = data[count:], offset + count
 
@@ -209,15 +209,18 @@ class Hdf5Reader:
     Parameters
     ----------
     path : Path
-        An HDF5 file with the dataset ``flux``.
+        An HDF5 file.
+    name : str
+        The dataset.
     locking : bool, "best-effort" or None
         Whether HDF5 locks the file while it reads.
     """
 
     access: ClassVar[Access] = "h5py"
 
-    def __init__(self, path: Path, locking: Locking = None) -> None:
+    def __init__(self, path: Path, name: str, locking: Locking = None) -> None:
         self._path = path
+        self._name = name
         self._locking = locking
         self.signature = FileSignature(path)
         self._file: PerProcess[h5py.File] = PerProcess()
@@ -252,7 +255,7 @@ class Hdf5Reader:
 
     def locate(self, row: int) -> str:
         """Return file, dataset and row."""
-        return f"{self._path}, dataset 'flux', row {row}"
+        return f"{self._path}, dataset {self._name!r}, row {row}"
 
     def close(self) -> None:
         """Close the file."""
@@ -262,9 +265,9 @@ class Hdf5Reader:
 
     def _dataset(self) -> h5py.Dataset:
         try:
-            return self._file.get(self._open)["flux"]
+            return self._file.get(self._open)[self._name]
         except (KeyError, RuntimeError) as error:
-            msg = f"{self._path}: HDF5 cannot open 'flux' any more ({error}); convert again"
+            msg = f"{self._path}: HDF5 cannot open {self._name!r} any more ({error}); convert again"
             raise StoreFormatError(msg) from error
 
     def _open(self) -> h5py.File:
@@ -275,21 +278,23 @@ class Hdf5Reader:
 class ReaderChoice(NamedTuple):
     """A reader, and why it was chosen."""
 
-    reader: FluxReader
+    reader: RowReader
     reason: str
 
 
 def choose_reader(
-    path: Path, index: RowIndex | None, reading: Reading, locking: Locking = None
+    path: Path, name: str, index: RowIndex | None, reading: Reading, locking: Locking = None
 ) -> ReaderChoice:
-    """Choose how the flux of a store is read.
+    """Choose how the flux of a store, or its errors, are read.
 
     Parameters
     ----------
     path : Path
         The store.
+    name : {"flux", "error"}
+        Which of its arrays.
     index : RowIndex or None
-        Offsets of its rows; None if only HDF5 can read them.
+        Offsets of the array's rows; None if only HDF5 can read them.
     reading : {"auto", "mapped", "pread"}
         The user's choice.
     locking : bool, "best-effort" or None
@@ -303,11 +308,12 @@ def choose_reader(
     if index is None:
         if reading != "auto":
             msg = (
-                f"{path}: reading {reading!r} needs uncompressed flux in contiguous rows; this "
+                f"{path}: reading {reading!r} needs uncompressed {name} in contiguous rows; this "
                 f"file is read through h5py (reading='auto')"
             )
             raise OptionError(msg)
-        return ReaderChoice(Hdf5Reader(path, locking), "compressed, or in chunks that split rows")
+        reader = Hdf5Reader(path, name, locking)
+        return ReaderChoice(reader, "compressed, or in chunks that split rows")
     if reading == "mapped":
         return ReaderChoice(MappedReader(index), "asked for")
     if reading == "pread":

@@ -1,7 +1,7 @@
-"""An open store: its labels, ids and split as arrays, its flux read on demand."""
+"""An open store: its labels, ids and split as arrays, its spectra read on demand."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import SourceMissingError, StoreFormatError
-from galahstream.store.flux import Flux, RowRecords, SharedVerification
 from galahstream.store.formats import format_of
 from galahstream.store.info import StoreInfo
+from galahstream.store.layout import DIGEST_NAMES, RowIndex
 from galahstream.store.manifest import Manifest, encoding_of
 from galahstream.store.opening import explain_open_errors
+from galahstream.store.quantization import Encoding, Float16
 from galahstream.store.readers import Reading, choose_reader
+from galahstream.store.row_array import RowArray, RowRecords, SharedVerification
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.fill_values import likely_fill_values
+from galahstream.survey.provenance import Provenance
 from galahstream.survey.splits import SPLIT_NAMES
 from galahstream.system.digest import array_digest, text_digest
 from galahstream.system.hdf5_safety import Locking, check_locking
@@ -38,8 +41,8 @@ def open_store(
 ) -> "Store":
     """Open a store for reading.
 
-    Headers, sizes and digests of all arrays except the flux are checked; flux is
-    read only on demand.
+    Headers, sizes and digests of all arrays except flux and errors are checked; those
+    are read only on demand.
 
     Parameters
     ----------
@@ -101,9 +104,12 @@ class Store:
     digests : ndarray, shape (N,), uint64
         XXH3-64 of the stored bytes of each row of flux.
     arrays : mapping of str to ndarray
-        All arrays except the flux as stored, by the names of the format.
-    flux : Flux
+        All arrays except flux and errors as stored, by the names of the format.
+    flux : RowArray
         ``store.flux[rows]`` gives float32 (n, L) as it was in the source.
+    error : RowArray or None
+        ``store.error[rows]`` gives one standard deviation of each pixel, float32 (n, L)
+        in the unit of the flux, NaN where it is unknown. None for a store without errors.
     """
 
     def __init__(
@@ -118,7 +124,7 @@ class Store:
         text = store_format.read_manifest(path).strip()
         self.fingerprint = text_digest(text)
         self.manifest = Manifest.from_json(text, store_format.describe_manifest(path))
-        arrays, index = store_format.open_arrays(path, self.manifest.spec)
+        arrays, indices = store_format.open_arrays(path, self.manifest.spec)
         _check_arrays(path, self.manifest, arrays)
         self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
         self.wavelength: npt.NDArray[np.float64] = arrays["wavelength"]
@@ -129,13 +135,10 @@ class Store:
         self.labels: Mapping[str, npt.NDArray[np.float64]] = {
             column.name: arrays["labels"][:, k] for k, column in enumerate(self.manifest.labels)
         }
-        self.flux = Flux(
-            choose_reader(path, index, reading, locking),
-            encoding_of(self.manifest),
-            self.manifest.n_pixels,
-            RowRecords(str(path), self.ids, self.digests),
-            VerifiedRows(len(self)) if verify == "read" else None,
-        )
+        self.flux = self._row_array("flux", indices["flux"], encoding_of(self.manifest))
+        self.error: RowArray | None = None
+        if "error" in indices:
+            self.error = self._row_array("error", indices["error"], Float16())
 
     def __len__(self) -> int:
         return self.manifest.n_stars
@@ -150,9 +153,16 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        shared = self.flux.share_verification()
+        shared = [rows.share_verification() for rows in self.spectra.values()]
         opened = (self.path, self.verification, self.reading, self.locking)
         return _open_again, (opened, self.fingerprint, shared)
+
+    @property
+    def spectra(self) -> dict[str, RowArray]:
+        """The flux, and the errors of a store that has them, by name."""
+        if self.error is None:
+            return {"flux": self.flux}
+        return {"flux": self.flux, "error": self.error}
 
     @property
     def n_pixels(self) -> int:
@@ -163,6 +173,11 @@ class Store:
     def wavelength_is_nominal(self) -> bool:
         """Whether the wavelengths are the nominal ones of the spectrograph."""
         return self.manifest.wavelength == "nominal"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the spectra come from, their frame and their grid."""
+        return self.manifest.provenance
 
     @property
     def label_units(self) -> dict[str, str]:
@@ -192,8 +207,9 @@ class Store:
         self.flux.prefetch(rows)
 
     def release_pages(self) -> None:
-        """Return the memory of mapped flux to the system; does nothing if none is mapped."""
-        self.flux.release_pages()
+        """Return the memory of mapped spectra to the system; does nothing if none is mapped."""
+        for rows in self.spectra.values():
+            rows.release_pages()
 
     def locate(self, row: int) -> str:
         """Return file and bytes of the flux of a row, for messages."""
@@ -228,6 +244,7 @@ class Store:
             missing_values=manifest.missing_values,
             likely_fill_values=likely_fill_values(self.labels),
             pixel_counts=manifest.pixel_counts,
+            error_counts=manifest.error_counts,
             skipped=manifest.skipped,
             notes=manifest.notes,
             cuts=manifest.cuts,
@@ -236,7 +253,7 @@ class Store:
         )
 
     def verify(self, *, progress: bool = False) -> npt.NDArray[np.int64]:
-        """Read all flux and return the rows whose bytes differ from their digests.
+        """Read all spectra and return the rows whose bytes differ from their digests.
 
         Parameters
         ----------
@@ -246,38 +263,54 @@ class Store:
         Returns
         -------
         ndarray of int64
-            Damaged rows; empty for an intact store. Everything else in the store
-            was checked when it was opened.
+            Rows of which the flux or the errors are damaged, increasing; empty for an
+            intact store. Everything else in the store was checked when it was opened.
         """
         damaged: list[npt.NDArray[np.int64]] = []
         rows = np.arange(min(_BLOCK_ROWS, len(self)))
-        self.prefetch(rows)
+        self._prefetch_all(rows)
         with progress_bar(len(self), "verifying", enabled=progress) as bar:
             while len(rows):
                 following = np.arange(rows[-1] + 1, min(rows[-1] + 1 + _BLOCK_ROWS, len(self)))
-                self.prefetch(following)
-                damaged.append(self.flux.find_damaged(rows))
+                self._prefetch_all(following)
+                found = [array.find_damaged(rows) for array in self.spectra.values()]
+                damaged.append(np.unique(np.concatenate(found)))
                 bar.update(len(rows))
                 rows = following
         return np.concatenate(damaged)
 
     def close(self) -> None:
-        """Close the flux file; the next read opens it again."""
-        self.flux.close()
+        """Close the files of the spectra; the next read opens them again."""
+        for rows in self.spectra.values():
+            rows.close()
+
+    def _row_array(self, name: str, index: RowIndex | None, encoding: Encoding) -> RowArray:
+        return RowArray(
+            choose_reader(self.path, name, index, self.reading, self.locking),
+            encoding,
+            self.manifest.n_pixels,
+            RowRecords(str(self.path), self.ids, self.arrays[DIGEST_NAMES[name]]),
+            VerifiedRows(len(self)) if self.verification == "read" else None,
+        )
+
+    def _prefetch_all(self, rows: npt.NDArray[np.int64]) -> None:
+        for array in self.spectra.values():
+            array.prefetch(rows)
 
 
 def _open_again(
     opened: tuple[Path, Verification, Reading, Locking],
     fingerprint: str,
-    shared: SharedVerification | None,
+    shared: Sequence[SharedVerification | None],
 ) -> Store:
     """Open the same store in another process."""
     store = open_store(*opened)
     if store.fingerprint != fingerprint:
         msg = f"{store.path}: the store was replaced since it was opened; open it again"
         raise StoreFormatError(msg)
-    if shared is not None:
-        store.flux.join_verification(shared)
+    for rows, flags in zip(store.spectra.values(), shared, strict=True):
+        if flags is not None:
+            rows.join_verification(flags)
     return store
 
 

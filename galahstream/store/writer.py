@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from galahstream.errors import LabelError, OptionError
 from galahstream.store.formats.base import StoreFormat
-from galahstream.store.layout import ARRAY_NAMES, FluxWriter, StoreSpec, write_array
+from galahstream.store.layout import ArrayLocation, RowWriter, StoreSpec, write_array
 from galahstream.store.manifest import Manifest
 from galahstream.system.digest import array_digest
 from galahstream.validation import FieldError
 
 
 class StoreWriter:
-    """Writes a store: first its flux, by any row, then its other arrays and the manifest.
+    """Writes a store: first its spectra, by any row, then its other arrays and the manifest.
 
-    Use it as a context manager, which closes the flux file.
+    Use it as a context manager, which closes the files of the spectra.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class StoreWriter:
 
     Attributes
     ----------
-    flux : FluxWriter
-        Writes encoded rows of flux.
+    writers : mapping of str to RowWriter
+        Write encoded rows of the flux, and of the errors if there are any, by name.
     """
 
     def __init__(
@@ -51,35 +51,50 @@ class StoreWriter:
         self._is_open = True
 
     @property
-    def flux(self) -> FluxWriter:
-        """Writes encoded rows of flux."""
-        return self._files.flux
+    def writers(self) -> Mapping[str, RowWriter]:
+        """Write encoded rows of the flux, and of the errors if there are any, by name."""
+        return self._files.writers
+
+    @property
+    def locations(self) -> dict[str, ArrayLocation] | None:
+        """Where the writers write, by their names, to verify and resume an interrupted run.
+
+        None if one of them writes at no fixed byte offset, or nothing.
+        """
+        locations = {
+            name: writer.location
+            for name, writer in self.writers.items()
+            if writer.location is not None
+        }
+        return locations if locations.keys() == self.writers.keys() else None
 
     def __enter__(self) -> "StoreWriter":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._close_flux()
+        self._close_writers()
 
     def finish(self, arrays: Mapping[str, npt.NDArray[np.generic]], manifest: str) -> None:
-        """Write every array but the flux, and the text of the manifest.
+        """Write every array but the spectra, and the text of the manifest.
 
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            The arrays named in `ARRAY_NAMES`.
+            The arrays named by :meth:`StoreSpec.arrays
+            <galahstream.store.layout.StoreSpec.arrays>`.
         manifest : str
             A manifest with their digests, as :func:`array_digests` returns them.
         """
-        self._close_flux()
-        for name in ARRAY_NAMES:
-            write_array(self._files.locations[name], arrays[name])
+        self._close_writers()
+        for name, location in self._files.locations.items():
+            write_array(location, arrays[name])
         self._files.write_manifest(manifest)
 
-    def _close_flux(self) -> None:
+    def _close_writers(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._files.flux.close()
+            for writer in self.writers.values():
+                writer.close()
 
 
 def array_digests(arrays: Mapping[str, npt.NDArray[np.generic]], spec: StoreSpec) -> dict[str, str]:

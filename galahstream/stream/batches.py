@@ -118,7 +118,8 @@ def batches_per_request(dataset: SpectraItems, batch_rows: int, options: StreamO
     """
     if not is_fused(dataset.transform):
         return 1
-    return options.batches_per_request(4 * batch_rows * dataset.n_pixels)
+    n_arrays = 1 + dataset.return_error
+    return options.batches_per_request(4 * batch_rows * dataset.n_pixels * n_arrays)
 
 
 def shard_requests(
@@ -175,13 +176,14 @@ def _new_pool(
     if options.num_workers and options.worker_type == "process":
         return ProcessWorkerPool(reader, shape, depth, options)
     buffers = BufferPool(shape, partial(batch_memory, device=options.buffer_device))
-    read = partial(_read_into_buffer, reader, buffers)
+    read = partial(_read_into_buffers, reader, buffers)
     if not options.num_workers:
         return InlinePool(read)
     return ThreadWorkerPool(read, options.num_workers, depth, options.timeout)
 
 
-def _read_into_buffer(
+def _read_into_buffers(
     reader: BatchReader, buffers: BufferPool, request: BatchRequest
 ) -> BatchTensors:
-    return reader.read(request, buffers.acquire(len(request.indices)))
+    n_rows = len(request.indices)
+    return reader.read(request, *(buffers.acquire(n_rows) for _ in range(reader.n_buffers)))

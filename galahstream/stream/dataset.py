@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 
 from galahstream.errors import LabelError, OptionError
 from galahstream.store import SpectraStore, open_store
-from galahstream.store.readers import RowSpan
+from galahstream.stream.decoding import Decoder
 from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, valid_indices
-from galahstream.stream.kernels import choose_kernel, is_fused
+from galahstream.stream.kernels import is_fused
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
-from galahstream.survey.wavelength import Window, check_window, window_slice
+from galahstream.survey.windows import Window, check_window, window_pixels
 from galahstream.validation import check_choice
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
@@ -41,8 +41,11 @@ class SpectraDataset(Dataset[Item]):
         Which rows.
     labels : str, sequence of str, or None
         Label columns. With None, or a store without labels, items are flux alone.
-    window : str, (float, float) or None
-        A camera's name, a range in Å, or None for every pixel.
+    window : str, (float, float), sequence of them, mask, or None
+        Which pixels: a camera (``"red"``), a range in Å, several cameras and ranges, one
+        bool per pixel, ``"no-tellurics"``, ``"galah-cnn"``, or None for all; see
+        :func:`~galahstream.survey.windows.check_window`. Pixels are in the order of the
+        store and each is there once, also where ranges overlap.
     transform : callable or None
         Takes and returns float32 flux of shape (..., L).
     target_transform : ZScore or None
@@ -51,6 +54,12 @@ class SpectraDataset(Dataset[Item]):
         Treatment of rows of which a selected label is missing (NaN or infinite).
     return_ids : bool
         Add the star's id (int64) as the last element.
+    return_error : bool
+        Add the 1 σ error of each pixel (float32) after the flux: with `LogFlux` that of the
+        logarithm, error / max(flux, floor), and with None that of the flux. It is infinite
+        where it is unknown, and with `LogFlux` also where the flux is not finite, so that
+        1 / error**2 is a weight of 0. The store must have errors, and other transforms
+        cannot be used.
 
     Raises
     ------
@@ -63,6 +72,10 @@ class SpectraDataset(Dataset[Item]):
     ----------
     rows : ndarray, shape (n,), int64
         Row of the store of each item.
+    window : str, (float, float), tuple of them, PixelMask or None
+        The window as plain values.
+    pixels : ndarray, shape (L,), int64
+        Pixel of the store's spectra of each pixel of an item, increasing.
     label_names : tuple of str
         Label columns; empty without labels.
 
@@ -82,6 +95,7 @@ class SpectraDataset(Dataset[Item]):
         target_transform: ZScore | None = ZScore(),  # noqa: B008  fitting makes a new one
         missing: Missing = "raise",
         return_ids: bool = False,
+        return_error: bool = False,
     ) -> None:
         check_choice("split", split, get_args(Split))
         check_choice("missing", missing, get_args(Missing))
@@ -89,10 +103,10 @@ class SpectraDataset(Dataset[Item]):
         self.split = split
         self.window = check_window(window)
         self.return_ids = bool(return_ids)
+        self.return_error = bool(return_error)
         self.missing = missing
         self._transform = transform
-        self._kernel = choose_kernel(self.store.flux.encoding, transform)
-        self._pixels = window_slice(self.store.wavelength, self.window)
+        self._find_pixels()
         self.label_names = self._select_labels(labels)
         self.rows = self._select_rows()
         self.target_transform = self._fit(target_transform)
@@ -105,12 +119,12 @@ class SpectraDataset(Dataset[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Kernels and arrays of a million rows are made again where they are needed.
-        remade = ("rows", "scaled_targets", "_kernel")
+        remade = ("rows", "pixels", "scaled_targets", "_decoder")
         return {name: value for name, value in vars(self).items() if name not in remade}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._kernel = choose_kernel(self.store.flux.encoding, self._transform)
+        self._find_pixels()
         self.rows = self._select_rows()
 
     def __repr__(self) -> str:
@@ -126,14 +140,13 @@ class SpectraDataset(Dataset[Item]):
 
     @property
     def n_pixels(self) -> int:
-        """Pixels per item, inside the window."""
-        n_pixels: int = self._pixels.stop - self._pixels.start
-        return n_pixels
+        """Pixels per item, inside the window: L."""
+        return len(self.pixels)
 
     @property
     def wavelength(self) -> npt.NDArray[np.float64]:
         """Wavelengths of the items' pixels, Å."""
-        return self.store.wavelength[self._pixels]
+        return self.store.wavelength[self.pixels]
 
     @property
     def label_units(self) -> tuple[str, ...]:
@@ -158,9 +171,11 @@ class SpectraDataset(Dataset[Item]):
 
     @property
     def stored_row_bytes(self) -> int:
-        """Bytes of a complete spectrum as it is stored."""
-        flux = self.store.flux
-        return flux.shape[1] * flux.dtype.itemsize
+        """Bytes of a complete spectrum as it is stored, with its errors if they are returned."""
+        itemsize = self.store.flux.dtype.itemsize
+        if self.return_error and self.store.error is not None:
+            itemsize += self.store.error.dtype.itemsize
+        return self.store.flux.shape[1] * itemsize
 
     @cached_property
     def identity(self) -> ItemsIdentity:
@@ -178,8 +193,8 @@ class SpectraDataset(Dataset[Item]):
         Returns
         -------
         tensor or tuple of tensors
-            For an int, flux (L,), labels (K,) and id; else flux (n, L), labels (n, K)
-            and ids (n,).
+            For an int, flux (L,), error (L,), labels (K,) and id, as far as they are selected;
+            else flux (n, L), errors (n, L), labels (n, K) and ids (n,).
 
         Raises
         ------
@@ -204,26 +219,26 @@ class SpectraDataset(Dataset[Item]):
         return BatchItems(self.read_batch(indices))
 
     def read_batch(
-        self, indices: Indices, out: npt.NDArray[np.float32] | None = None
+        self, indices: Indices, *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
-        """Return items as one tensor each of flux, labels and ids, as far as they are selected.
+        """Return items as one tensor each of flux, errors, labels and ids, as far as selected.
 
         Parameters
         ----------
         indices : sequence of int, length n
             Items; negative ones count from the end.
-        out : ndarray, shape (n, L), float32, optional
-            Memory of the flux tensor.
+        *out : ndarray, shape (n, L), float32, optional
+            Memory of the flux tensor, and of the tensor of errors if they are returned.
 
         Raises
         ------
         TypeError, IndexError, DamagedRowError
             As for indexing.
         """
-        return self.read_valid_batch(self._prefetched(valid_indices(indices, len(self))), out)
+        return self.read_valid_batch(self._prefetched(valid_indices(indices, len(self))), *out)
 
     def read_valid_batch(
-        self, indices: npt.NDArray[np.int64], out: npt.NDArray[np.float32] | None = None
+        self, indices: npt.NDArray[np.int64], *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching.
 
@@ -231,13 +246,12 @@ class SpectraDataset(Dataset[Item]):
         ----------
         indices : ndarray of int64, length n
             Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
-        out : ndarray, shape (n, L), float32, optional
-            Memory of the flux tensor.
+        *out : ndarray, shape (n, L), float32, optional
+            Memory of the flux tensor, and of the tensor of errors if they are returned.
         """
         rows = self.rows[indices]
-        if out is None:
-            out = np.empty((len(rows), self.n_pixels), dtype=np.float32)
-        tensors = [torch.from_numpy(self._read(rows, out))]
+        spectra = out or self.new_spectra(len(rows))
+        tensors = [torch.from_numpy(array) for array in self._read(rows, spectra)]
         if self.label_names:
             # Not take(): it releases the GIL, which for 32 rows costs more than it brings.
             tensors.append(torch.from_numpy(self.scaled_targets[indices]))
@@ -245,32 +259,40 @@ class SpectraDataset(Dataset[Item]):
             tensors.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
         return tuple(tensors)
 
-    def read_flux_into(
+    def read_spectra_into(
         self,
         indices: npt.NDArray[np.int64],
-        out: npt.NDArray[np.float32],
+        out: tuple[npt.NDArray[np.float32], ...],
         positions: npt.NDArray[np.int64],
     ) -> None:
-        """Write the flux of items into some rows of a batch, for batches of several datasets.
+        """Write the spectra of items into some rows of a batch, for batches of several datasets.
 
         Parameters
         ----------
         indices : ndarray of int64, length n
             Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
-        out : ndarray, shape (m, L), float32
-            The flux of the batch.
+        out : tuple of ndarray, shape (m, L), float32
+            The flux of the batch, and its errors if they are returned.
         positions : ndarray of int64, length n
             Row of `out` of each item.
         """
         rows = self.rows[indices]
         if is_fused(self._transform):
-            self._decode(rows, out, positions)
+            self._decoder.read(rows, out, positions)
         else:
-            out[positions] = self._read(rows, np.empty((len(rows), self.n_pixels), np.float32))
+            (out[0][positions],) = self._read(rows, self.new_spectra(len(rows)))
+
+    def new_spectra(self, n_rows: int) -> tuple[npt.NDArray[np.float32], ...]:
+        """Return memory for the flux of a batch, and for its errors if they are returned."""
+        shape = (n_rows, self.n_pixels)
+        return tuple(np.empty(shape, dtype=np.float32) for _ in range(1 + self.return_error))
 
     def prefetch(self, indices: npt.NDArray[np.int64]) -> None:
-        """Request the flux of items, from 0 to ``len(dataset) - 1``, from the disk."""
-        self.store.prefetch(self.rows[indices])
+        """Request the spectra of items, from 0 to ``len(dataset) - 1``, from the disk."""
+        rows = self.rows[indices]
+        self.store.prefetch(rows)
+        if self.return_error and self.store.error is not None:
+            self.store.error.prefetch(rows)
 
     def release_pages(self) -> None:
         """Return the memory of mapped flux to the system; does nothing if none is mapped."""
@@ -285,24 +307,10 @@ class SpectraDataset(Dataset[Item]):
         return indices
 
     def _read(
-        self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        self._decode(rows, out, np.arange(len(rows)))
-        return out if is_fused(self._transform) else self._transformed(out, rows)
-
-    def _decode(
-        self,
-        rows: npt.NDArray[np.int64],
-        out: npt.NDArray[np.float32],
-        positions: npt.NDArray[np.int64],
-    ) -> None:
-        kernel, first_pixel = self._kernel, self._pixels.start
-
-        def transform_span(span: RowSpan) -> None:
-            starts = span.starts + first_pixel if first_pixel else span.starts
-            kernel(span.buffer, starts, out, positions[span.positions])
-
-        self.store.flux.read(rows, transform_span)
+        self, rows: npt.NDArray[np.int64], out: tuple[npt.NDArray[np.float32], ...]
+    ) -> tuple[npt.NDArray[np.float32], ...]:
+        self._decoder.read(rows, out, np.arange(len(rows)))
+        return out if is_fused(self._transform) else (self._transformed(out[0], rows),)
 
     def _transformed(
         self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
@@ -319,10 +327,15 @@ class SpectraDataset(Dataset[Item]):
             row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
             msg = (
                 f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
-                f"{self._pixels.start + pixel}; it must give a number for every flux, NaN too"
+                f"{self.pixels[pixel]}; it must give a number for every flux, NaN too"
             )
             raise OptionError(msg)
         return result
+
+    def _find_pixels(self) -> None:
+        name = str(self.store.path)
+        self.pixels = window_pixels(self.store.wavelength, self.window, name)
+        self._decoder = Decoder(self.store, self._transform, self.pixels, self.return_error)
 
     def _select_rows(self) -> npt.NDArray[np.int64]:
         rows = np.arange(len(self.store))[self.store.rows_of(self.split)]

@@ -67,6 +67,10 @@ class SpectraItems(Protocol):
         """The transform of the labels."""
 
     @property
+    def return_error(self) -> bool:
+        """Whether the error of each pixel comes with the flux."""
+
+    @property
     def stored_row_bytes(self) -> int:
         """Bytes of a complete spectrum as it is stored."""
 
@@ -81,17 +85,17 @@ class SpectraItems(Protocol):
         """Return the same items in the order in which they are stored."""
 
     def read_batch(
-        self, indices: Indices, out: npt.NDArray[np.float32] | None = None
+        self, indices: Indices, *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
-        """Return items as one tensor each of flux, labels and ids, after checking the indices."""
+        """Return items as one tensor per quantity, after checking the indices."""
 
     def read_valid_batch(
-        self, indices: npt.NDArray[np.int64], out: npt.NDArray[np.float32] | None = None
+        self, indices: npt.NDArray[np.int64], *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching."""
 
     def prefetch(self, indices: npt.NDArray[np.int64]) -> None:
-        """Request the flux of items from the disk."""
+        """Request the spectra of items from the disk."""
 
     def release_pages(self) -> None:
         """Return the memory of mapped flux to the system, if there is any."""

@@ -88,6 +88,11 @@ class SpectraSelection:
         return self.datasets[0].target_transform
 
     @property
+    def return_error(self) -> bool:
+        """Whether errors come with the flux, the same for all datasets."""
+        return self.datasets[0].return_error
+
+    @property
     def stored_row_bytes(self) -> int:
         """Bytes of a complete spectrum in the store with the longest rows."""
         return max(dataset.stored_row_bytes for dataset in self.datasets)
@@ -115,26 +120,25 @@ class SpectraSelection:
         return SpectraSelection(self.datasets, np.sort(self._items))
 
     def read_batch(
-        self, indices: Indices, out: npt.NDArray[np.float32] | None = None
+        self, indices: Indices, *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
-        """Return items as one tensor each of flux, labels and ids; see :class:`SpectraDataset`."""
+        """Return items as one tensor per quantity; see :class:`SpectraDataset`."""
         valid = valid_indices(indices, len(self))
         self.prefetch(valid)
-        return self.read_valid_batch(valid, out)
+        return self.read_valid_batch(valid, *out)
 
     def read_valid_batch(
-        self, indices: _Array, out: npt.NDArray[np.float32] | None = None
+        self, indices: _Array, *out: npt.NDArray[np.float32]
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching."""
         items = self._items[indices]
         first = self.datasets[0]
         if len(self.datasets) == 1:
-            return first.read_valid_batch(items, out)
-        if out is None:
-            out = np.empty((len(items), self.n_pixels), dtype=np.float32)
+            return first.read_valid_batch(items, *out)
+        spectra = out or first.new_spectra(len(items))
         for dataset, own_items, positions in self._by_dataset(items):
-            dataset.read_flux_into(own_items, out, positions)
-        tensors = [torch.from_numpy(out)]
+            dataset.read_spectra_into(own_items, spectra, positions)
+        tensors = [torch.from_numpy(array) for array in spectra]
         if first.label_names:
             tensors.append(torch.from_numpy(self._scaled_targets[items]))
         if first.return_ids:
@@ -142,7 +146,7 @@ class SpectraSelection:
         return tuple(tensors)
 
     def prefetch(self, indices: _Array) -> None:
-        """Request the flux of items from the disk."""
+        """Request the spectra of items from the disk."""
         for dataset, own_items, _ in self._by_dataset(self._items[indices]):
             dataset.prefetch(own_items)
 
@@ -222,6 +226,7 @@ def _check_alike(first: SpectraDataset, other: SpectraDataset) -> None:
             "give both the target_transform of one of them",
         ),
         ("return_ids", first.return_ids, other.return_ids, "choose one for both"),
+        ("return_error", first.return_error, other.return_error, "choose one for both"),
     )  # fmt: skip
     for what, ours, theirs, advice in differences:
         if ours != theirs:
@@ -230,6 +235,13 @@ def _check_alike(first: SpectraDataset, other: SpectraDataset) -> None:
                 f"{shown(ours)}; {advice}"
             )
             raise OptionError(msg)
+    is_known = np.isfinite(first.wavelength).all()
+    if not is_known and not np.array_equal(first.pixels, other.pixels):
+        msg = (
+            f"{names} cannot be read together: their windows differ, {shown(other.window)} and "
+            f"{shown(first.window)}; give both the same one (window=)"
+        )
+        raise OptionError(msg)
     if not np.array_equal(first.wavelength, other.wavelength, equal_nan=True):
         msg = (
             f"{names} cannot be read together: their wavelengths differ; resample the spectra to a "

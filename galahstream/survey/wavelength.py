@@ -1,4 +1,4 @@
-"""The nominal HERMES wavelength grid, its four cameras, and windows in Å.
+"""The nominal HERMES wavelength grid, its four cameras, and checks of other grids.
 
 GALAH spectra come from four cameras of 4,096 pixels each, concatenated in order of
 wavelength. The grid here is the nominal one: the spectrograph shifts each star by
@@ -6,31 +6,21 @@ up to 2.7 Å, so that a pixel has this wavelength only to within some tens of pi
 
 Examples
 --------
->>> from galahstream.survey.wavelength import nominal_grid, window_slice
+>>> from galahstream.survey.wavelength import nominal_grid
 >>> grid = nominal_grid()
 >>> grid.shape
 (16384,)
->>> window_slice(grid, "red")
-slice(8192, 12288, None)
->>> window_slice(grid, (6552.8, 6572.8))  # 10 Å on both sides of Hα
-slice(9368, 9685, None)
+>>> grid[[0, -1]].round(2).tolist()
+[4713.2, 7886.39]
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import WavelengthError
-from galahstream.survey.units import in_angstrom, stated_unit
-
-PlainWindow: TypeAlias = str | tuple[float, float] | None
-"""A camera's name, a range (low, high) in Å, or None for every pixel, as files hold it."""
-
-Window: TypeAlias = PlainWindow | Sequence[float] | npt.NDArray[np.floating]
-"""A window as users give it: the range may be a list or an array too, also with a unit."""
+from galahstream.survey.units import in_angstrom
 
 CAMERA_PIXELS = 4096
 
@@ -119,95 +109,3 @@ def check_grid(wavelength: npt.ArrayLike, n_pixels: int, name: str) -> npt.NDArr
         )
         raise WavelengthError(msg)
     return grid
-
-
-def check_window(window: Window) -> PlainWindow:
-    """Return a window as plain Python values: a camera's name, two floats, or None.
-
-    Raises
-    ------
-    WavelengthError
-        If it is neither a camera nor a range with low < high.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from galahstream.survey.wavelength import check_window
-    >>> check_window(np.array([6550, 6580]))
-    (6550.0, 6580.0)
-    """
-    if window is None:
-        return None
-    if isinstance(window, str):
-        return _camera(window).name
-    try:
-        edges = in_angstrom(list(window) if stated_unit(window) is None else window, "window")
-        low, high = (float(edge) for edge in edges)
-    except WavelengthError:
-        raise
-    except (TypeError, ValueError):
-        low = high = float("nan")
-    if not low < high:
-        msg = (
-            f"window {window!r} is not a range; expected the name of a camera, or (low, high) in "
-            f"Å with low < high"
-        )
-        raise WavelengthError(msg)
-    return low, high
-
-
-def window_slice(wavelength: npt.NDArray[np.float64], window: Window) -> slice:
-    """Return the pixels of a window as a slice.
-
-    Parameters
-    ----------
-    wavelength : ndarray, shape (L,), float64
-        Increasing wavelengths in Å; all NaN if they are unknown.
-    window : str, (float, float), array_like or None
-        The name of a camera, a range in Å with both ends included, or None for
-        all pixels.
-
-    Returns
-    -------
-    slice
-        Start and stop of the pixels inside the window.
-
-    Raises
-    ------
-    WavelengthError
-        If the camera or the grid is unknown, or no pixel is in the window.
-    """
-    window = check_window(window)
-    if window is None:
-        return slice(0, len(wavelength))
-    low, high = _camera_range(window) if isinstance(window, str) else window
-    if not np.isfinite(wavelength).all():
-        msg = (
-            f"window {window!r}: the wavelengths of this store are not known; convert again with "
-            f"a wavelength grid (--wavelength grid.npy), or use no window"
-        )
-        raise WavelengthError(msg)
-    start = int(np.searchsorted(wavelength, low, side="left"))
-    stop = int(np.searchsorted(wavelength, high, side="right"))
-    if stop <= start:
-        msg = (
-            f"window {window!r}: no pixel is within {low:.2f} to {high:.2f} Å; this store covers "
-            f"{wavelength[0]:.2f} to {wavelength[-1]:.2f} Å"
-        )
-        raise WavelengthError(msg)
-    return slice(start, stop)
-
-
-def _camera(name: str) -> Camera:
-    for camera in CAMERAS:
-        if camera.name == name:
-            return camera
-    names = ", ".join(camera.name for camera in CAMERAS)
-    msg = f"window {name!r} is not a camera; expected one of {names}, or a range (low, high) in Å"
-    raise WavelengthError(msg)
-
-
-def _camera_range(name: str) -> tuple[float, float]:
-    camera = _camera(name)
-    # Half a step wider: rounding of a stored grid must not cost the first or last pixel.
-    return camera.start - camera.step / 2, camera.stop + camera.step / 2

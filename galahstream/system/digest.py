@@ -1,8 +1,12 @@
 """XXH3-64 digests of rows, arrays and text."""
 
+from typing import BinaryIO
+
 import numpy as np
 import numpy.typing as npt
 import xxhash
+
+_READ_BYTES = 1024 * 1024
 
 
 def row_digests(
@@ -37,3 +41,12 @@ def array_digest(array: npt.NDArray[np.generic]) -> str:
 def text_digest(text: str) -> str:
     """Return the digest of a text in UTF-8, as 16 hexadecimal digits."""
     return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def file_digest(file: BinaryIO, offset: int) -> str:
+    """Return the digest of a file's bytes from an offset on, as 16 hexadecimal digits."""
+    hasher = xxhash.xxh3_64()
+    file.seek(offset)
+    while block := file.read(_READ_BYTES):
+        hasher.update(block)
+    return hasher.hexdigest()

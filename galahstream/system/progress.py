@@ -17,14 +17,19 @@ class ProgressBar(AbstractContextManager["ProgressBar"], Protocol):
 
 
 def progress_bar(
-    total: int, description: str, *, unit: str = " stars", initial: int = 0, enabled: bool = True
+    total: int | None,
+    description: str,
+    *,
+    unit: str = " stars",
+    initial: int = 0,
+    enabled: bool = True,
 ) -> ProgressBar:
     """Return a progress bar that is drawn on terminals only, and only after one second.
 
     Parameters
     ----------
-    total : int
-        Amount of work, in `unit`.
+    total : int or None
+        Amount of work, in `unit`; None if it is not known.
     description : str
         Text in front of the bar.
     unit : str

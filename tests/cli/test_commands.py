@@ -59,6 +59,24 @@ def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
     assert "the source's own file" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_several_windows_are_given_by_repeating_the_option(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(pair.folder / "wavelength.npy", np.linspace(6500, 6563, 64))
+    store, run = str(tmp_path / "store"), str(tmp_path / "run")
+    assert main(["convert", str(pair.folder), store]) == 0
+    options = ["--epochs", "1", "--device", "cpu", "--out", run]
+    windows = ["--window", "6540:6549.5", "--window", "6500:6509.5"]
+    assert main(["train", store, *options, *windows]) == 0
+    assert "stars of 20 pixels" in capsys.readouterr().err
+    assert main(["train", store, *options, "--overwrite", "--window", "red"]) == 0
+    assert "stars of 64 pixels" in capsys.readouterr().err
+    assert main(["predict", f"{run}/model.pt", store, "--out", "-"]) == 0
+    assert main(["train", store, *options, "--window", "red", "--window", "no-tellurics"]) == 1
+    assert "cannot be combined" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [[], ["--format", "hdf5"]])
 def test_verify_names_damaged_rows_and_where_they_lie(
     pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
@@ -100,6 +118,8 @@ def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFi
         ["train", "{store}", "--batch-size", "0"],
         ["train", "{store}", "--labels", "vsini"],
         ["train", "{store}", "--window", "a:b"],
+        ["train", "{store}", "--window", "violet"],
+        ["train", "{store}", "--window", "red", "--window", "6550:6540"],
         ["plot", "{store}", "--row", "60"],
         ["predict", "nowhere.pt", "{store}", "--out", "l.csv"],
         ["mock", "raw", "--stars", "0"],

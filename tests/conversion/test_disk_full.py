@@ -11,7 +11,7 @@ import pytest
 from galahstream.conversion.convert import convert, convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import StorageFullError
-from galahstream.store.layout import OffsetFluxWriter
+from galahstream.store.layout import OffsetRowWriter
 from tests.conftest import Pair
 
 
@@ -31,14 +31,14 @@ def test_a_full_disk_raises_before_anything_is_written(
 def test_a_conversion_that_filled_the_disk_can_be_resumed(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = OffsetFluxWriter.write
+    write = OffsetRowWriter.write
 
-    def full(self: OffsetFluxWriter, first_row: int, flux: npt.NDArray[Any]) -> None:
+    def full(self: OffsetRowWriter, first_row: int, stored: npt.NDArray[Any]) -> None:
         if first_row > 40:
             raise OSError(28, "No space left on device")
-        write(self, first_row, flux)
+        write(self, first_row, stored)
 
-    monkeypatch.setattr(OffsetFluxWriter, "write", full)
+    monkeypatch.setattr(OffsetRowWriter, "write", full)
     options = ConvertOptions(block_bytes=4 * 64 * 5)
     with pytest.raises(StorageFullError, match="bytes are needed and the file system has"):
         convert_with(pair.folder, tmp_path / "store", options)

@@ -5,16 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galahstream.conversion.journal import BlockRecord, FluxSummary, Journal, Setting
+from galahstream.conversion.journal import BlockRecord, Journal, Setting, SpectraSummary
 from galahstream.errors import OptionError
-from galahstream.store.manifest import PixelCounts
+from galahstream.store.manifest import ErrorCounts, PixelCounts
 from galahstream.system.digest import text_digest
 
 BLOCKS = [
     BlockRecord(
         3,
-        np.array([1, 2**64 - 1], np.uint64),
-        FluxSummary(PixelCounts(nan=number), number, -0.5, 1.25),
+        {
+            "flux": np.array([1, 2**64 - 1], np.uint64),
+            "error": np.array([number, 7], np.uint64),
+        },
+        SpectraSummary(PixelCounts(nan=number), number, -0.5, 1.25, ErrorCounts(outside=number)),
     )
     for number in range(4)
 ]
@@ -47,8 +50,8 @@ def test_blocks_come_back_as_they_were_added(tmp_path: Path) -> None:
 def test_infinite_limits_of_a_block_without_finite_pixels_come_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.begin((), 0)
-    journal.add(BlockRecord(1, np.zeros(1, np.uint64), FluxSummary()))
-    assert Journal(tmp_path / "journal").blocks[0].summary == FluxSummary()
+    journal.add(BlockRecord(1, {"flux": np.zeros(1, np.uint64)}, SpectraSummary()))
+    assert Journal(tmp_path / "journal").blocks[0].summary == SpectraSummary()
 
 
 @given(cut=st.integers(0, 10_000), flip=st.integers(0, 10_000))

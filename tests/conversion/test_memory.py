@@ -43,7 +43,7 @@ def test_a_store_never_replaces_the_file_that_an_array_is_mapped_from(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, source: Any, dest: Path) -> None:
     """Let a conversion fail after three blocks."""
-    write, calls = pipeline.FluxPipeline._write_block, iter(range(3))
+    write, calls = pipeline.SpectraPipeline._write_block, iter(range(3))
 
     def write_three(self: Any, block: Any) -> Any:
         if next(calls, None) is None:
@@ -51,7 +51,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, source: Any, dest: Path) -> None:
         return write(self, block)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(pipeline.FluxPipeline, "_write_block", write_three)
+        patched.setattr(pipeline.SpectraPipeline, "_write_block", write_three)
         convert_with(source, dest, SMALL_BLOCKS)
 
 

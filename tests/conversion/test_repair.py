@@ -12,10 +12,12 @@ from galahstream.conversion.repair import repair
 from galahstream.errors import RepairError
 from galahstream.store import open_store
 from galahstream.store.formats import format_of
+from galahstream.store.layout import FormatName
 from galahstream.store.manifest import signed
 from galahstream.system.digest import text_digest
 from tests.conftest import Pair
 from tests.faults.interrupted import contents
+from tests.store.contract import damage as damage_row
 
 OPTIONS: list[dict[str, Any]] = [
     {"format": "npy"},
@@ -48,6 +50,52 @@ def test_a_damaged_store_is_restored_byte_for_byte(
     assert repair(path, pair.folder).tolist() == damaged.tolist()
     assert contents(path) == sound
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_flux_and_errors_are_restored_byte_for_byte(
+    pair: Pair, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = convert(pair.with_errors, tmp_path / "store", **options).path
+    intact = contents(path)
+    is_exact = "compression" not in options  # compressed chunks may be in another order
+    for name, row in (("flux", 3), ("flux", 17), ("error", 17), ("error", 50)):
+        damage_row(path, row, name)
+    assert repair(path, pair.with_errors).tolist() == [3, 17, 50]
+    with open_store(path) as store:
+        assert store.verify().tolist() == []
+    if is_exact:
+        assert contents(path) == intact
+
+
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_damaged_errors_need_a_source_that_has_them(
+    pair: Pair, tmp_path: Path, format: FormatName
+) -> None:
+    path = convert(pair.with_errors, tmp_path / "store", format=format).path
+    damage_row(path, 3, "flux")
+    assert repair(path, pair.folder).tolist() == [3]
+    damage_row(path, 3, "error")
+    damaged = contents(path)
+    with pytest.raises(RepairError, match=r"raw/spectra\.npy has no errors of its pixels"):
+        repair(path, pair.folder)
+    assert contents(path) == damaged
+    other = convert(pair.with_errors, tmp_path / "other")
+    assert repair(path, other).tolist() == [3]
+
+
+def test_the_command_names_the_file_that_is_damaged(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = convert(pair.with_errors, tmp_path / "store").path
+    for name, row in (("flux", 3), ("error", 3), ("error", 7)):
+        damage_row(path, row, name)
+    assert main(["verify", str(path)]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert [("flux.npy" in line, "error.npy" in line) for line in printed[:3]] == [
+        (True, False), (False, True), (False, True),
+    ]  # fmt: skip
+    assert "2 damaged" in printed[3]
 
 
 def make_earlier(path: Path) -> None:

@@ -15,10 +15,11 @@ from galahstream.cli.main import main
 from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.store_source import AnySource
-from galahstream.errors import BadSpectraError, LockedError, OptionError
+from galahstream.errors import BadSpectraError, LockedError, OptionError, SourceShapeError
+from galahstream.sources.base import Spectra
 from galahstream.sources.npy import NpyPairSource
 from galahstream.store import Store
-from tests.conftest import Pair, make_pair
+from tests.conftest import Pair, PairWithErrors, make_pair
 from tests.faults.interrupted import contents
 
 FORMATS = [
@@ -52,17 +53,31 @@ class Failing(NpyPairSource):
             yield block
 
 
+class FailingWithErrors(Failing, PairWithErrors):
+    """The same with errors."""
+
+    def __init__(self, pair: Pair) -> None:
+        PairWithErrors.__init__(self, pair)
+        self.rows_read = 0
+
+
+SOURCES = [Failing, FailingWithErrors]
+
+
+@pytest.mark.parametrize("source_class", SOURCES)
 @pytest.mark.parametrize("options", FORMATS, ids=str)
 def test_a_conversion_whose_source_fails_resumes_to_the_same_bytes(
-    pair: Pair, tmp_path: Path, options: dict[str, Any]
+    pair: Pair, tmp_path: Path, options: dict[str, Any], source_class: type[Failing]
 ) -> None:
-    complete = contents(convert(pair.folder, tmp_path / "complete", **options).path)
-    source = Failing(pair)
+    with convert(source_class(pair), tmp_path / "complete", **options) as store:
+        complete = contents(store.path)
+        assert (store.error is None) == (source_class is Failing)
+    source = source_class(pair)
     source.fails_at = 40
     with pytest.raises(OSError, match="Input/output") as caught:
         convert(source, tmp_path / "store", jobs=1, **options)
     assert not (tmp_path / "store").exists()
-    again = Failing(pair)
+    again = source_class(pair)
     with convert(again, tmp_path / "store", jobs=2, **options) as store:
         assert contents(store.path) == complete
     assert not list(tmp_path.glob(".*"))
@@ -71,15 +86,59 @@ def test_a_conversion_whose_source_fails_resumes_to_the_same_bytes(
         assert again.rows_read <= 40  # of 60: two blocks may have been on their way
 
 
-def test_bytes_lost_from_what_was_done_are_written_again(pair: Pair, tmp_path: Path) -> None:
-    complete = contents(convert(pair.folder, tmp_path / "complete").path)
-    source = Failing(pair)
+@pytest.mark.parametrize("lost", ["flux", "error"])
+def test_bytes_lost_from_what_was_done_are_written_again(
+    pair: Pair, tmp_path: Path, lost: str
+) -> None:
+    complete = contents(convert(pair.with_errors, tmp_path / "complete").path)
+    source = FailingWithErrors(pair)
     source.fails_at = 40
     with pytest.raises(OSError, match="Input/output"):
         convert(source, tmp_path / "store", jobs=1)
-    flux = tmp_path / ".store.partial" / "store" / "flux.npy"
-    flux.write_bytes(flux.read_bytes()[:4096] + bytes(60 * 64 * 4))  # as after a power cut
-    assert contents(convert(Failing(pair), tmp_path / "store").path) == complete
+    file = tmp_path / ".store.partial" / "store" / f"{lost}.npy"
+    size = file.stat().st_size - 4096
+    file.write_bytes(file.read_bytes()[:4096] + bytes(size))  # as after a power cut
+    assert contents(convert(FailingWithErrors(pair), tmp_path / "store").path) == complete
+
+
+@pytest.mark.parametrize("classes", [SOURCES, SOURCES[::-1]])
+def test_errors_that_came_or_went_since_raise(
+    pair: Pair, tmp_path: Path, classes: list[type[Failing]]
+) -> None:
+    source = classes[0](pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store")
+    was = source.has_errors
+    with pytest.raises(OptionError, match=f"errors was {was} and is now {not was}; use the same"):
+        convert(classes[1](pair), tmp_path / "store")
+
+
+def test_files_of_a_run_whose_journal_was_lost_are_not_published(
+    pair: Pair, tmp_path: Path
+) -> None:
+    source = FailingWithErrors(pair)
+    source.fails_at = 40
+    with pytest.raises(OSError, match="Input/output"):
+        convert(source, tmp_path / "store")
+    (tmp_path / ".store.partial" / "journal").write_text("torn")
+    complete = contents(convert(pair.folder, tmp_path / "complete").path)
+    assert contents(convert(pair.folder, tmp_path / "store").path) == complete
+
+
+@pytest.mark.parametrize("wrong", ["none", "narrow"])
+def test_a_source_without_the_errors_that_it_says_it_has_raises(
+    pair: Pair, tmp_path: Path, wrong: str
+) -> None:
+    class Wrong(PairWithErrors):
+        def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+            for flux, error in super().iter_spectra(block_rows, first_row):
+                assert error is not None
+                yield Spectra(flux, None if wrong == "none" else error[:, 1:])
+
+    with pytest.raises(SourceShapeError, match=r"gives (no errors|errors of shape \(5, 63\))"):
+        convert(Wrong(pair), tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 def test_other_settings_raise_and_a_conversion_can_start_over(

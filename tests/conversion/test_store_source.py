@@ -26,6 +26,12 @@ class TestStoreSource(SourceContract):
         return StoreSource(store.path, ["snr", "temp=teff"])
 
 
+class TestStoreSourceWithErrors(SourceContract):
+    @pytest.fixture
+    def source(self, pair: Pair, tmp_path: Path) -> Source:
+        return StoreSource(gs.convert(pair.with_errors, tmp_path / "store").path)
+
+
 @pytest.fixture
 def original(pair: Pair, tmp_path: Path) -> Store:
     pair.spectra[11] = np.nan
@@ -53,6 +59,21 @@ def test_another_format_keeps_everything(
     assert_same(there, original)
     back = gs.convert(there.path, tmp_path / "back")
     assert_same(back, original)
+
+
+@pytest.mark.parametrize("options", [{"format": "hdf5"}, {"format": "hdf5", "compression": "gzip"}])
+def test_another_format_keeps_errors(pair: Pair, tmp_path: Path, options: dict[str, str]) -> None:
+    first = gs.convert(pair.with_errors, tmp_path / "first")
+    there = gs.convert(first, tmp_path / "there.h5", **options)  # type: ignore[arg-type]
+    back = gs.convert(there.path, tmp_path / "back", seed=7)
+    for store in (there, back):
+        assert store.error is not None
+        assert first.error is not None
+        order = np.argsort(store.source_row)
+        expected = first.error[:][np.argsort(first.source_row)]
+        assert store.error[:][order].tobytes() == expected.tobytes()
+        assert store.manifest.error_counts is not None
+        assert store.manifest.error_counts.unknown == 6
 
 
 def test_what_the_source_said_of_its_stars_is_kept(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from tests.conftest import make_pair
+from tests.faults.interrupted import source_of
 
 KINDS: dict[str, dict[str, Any]] = {
     "npy": {"format": "npy"},
@@ -27,6 +28,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "hdf5": {"format": "hdf5"},
     "hdf5 in chunks": {"format": "hdf5", "chunk_rows": 7},
     "hdf5, gzip": {"format": "hdf5", "chunk_rows": 7, "compression": "gzip"},
+    "npy with errors": {"format": "npy"},
+    "hdf5 with errors": {"format": "hdf5"},
 }
 _STARS, _PIXELS = 60, 64
 
@@ -36,7 +39,10 @@ def batches_of(path: Path) -> Any:
     with open_store(path) as store:
         yield [torch.from_numpy(np.array(array)) for array in (store.wavelength, store.ids)]
         yield [torch.from_numpy(np.array(column)) for column in store.labels.values()]
-        dataset = SpectraDataset(store, "all", ["teff", "logg", "fe_h"], return_ids=True)
+        has_errors = store.error is not None
+        dataset = SpectraDataset(
+            store, "all", ["teff", "logg", "fe_h"], return_ids=True, return_error=has_errors
+        )
         yield from SpectraLoader(dataset, 4, num_workers=0)
 
 
@@ -60,7 +66,7 @@ def run(folder: Path, kind: str, flips: int, cuts: int, seed: int) -> Counter[st
     """Damage a store of one kind, one damage at a time, and count the outcomes."""
     generator = np.random.default_rng(seed)
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
-    path = convert(pair.folder, folder / "store", progress=False, **KINDS[kind]).path
+    path = convert(source_of(pair, kind), folder / "store", progress=False, **KINDS[kind]).path
     truth = list(batches_of(path))
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     counts: Counter[str] = Counter()

@@ -48,6 +48,8 @@ def _read_store(path: Path) -> None:
         store.info()
         store.verify()
         _ = store.flux[:3]
+        if store.error is not None:
+            _ = store.error[:3]
 
 
 def _read_source(path: Path) -> None:
@@ -80,8 +82,10 @@ class Kind:
 
 def kinds(folder: Path) -> dict[str, Kind]:
     """Create valid files of every kind in a folder."""
-    pair = make_pair(folder / "raw", 20, 16).folder
+    made = make_pair(folder / "raw", 20, 16)
+    pair = made.folder
     npy = convert(pair, folder / "store", progress=False).path
+    errors = convert(made.with_errors, folder / "errors", progress=False).path
     hdf5 = convert(pair, folder / "store.h5", format="hdf5", progress=False).path
     gzip = convert(pair, folder / "gzip.h5", format="hdf5", compression="gzip", progress=False).path
     with h5py.File(folder / "source.h5", "w") as file:
@@ -98,6 +102,10 @@ def kinds(folder: Path) -> dict[str, Kind]:
         "store npy, claims": Kind(npy, npy / "manifest.json", _read_store, other_claims),
         "store npy, flux": Kind(npy, npy / "flux.npy", _read_store),
         "store npy, labels": Kind(npy, npy / "labels.npy", _read_store, other_header),
+        "store npy, errors": Kind(errors, errors / "error.npy", _read_store),
+        "store npy, error claims": Kind(
+            errors, errors / "manifest.json", _read_store, other_claims
+        ),
         "store hdf5": Kind(hdf5, hdf5, _read_store),
         "store hdf5, gzip": Kind(gzip, gzip, _read_store),
         "source npy": Kind(pair, pair / "spectra.npy", _read_source),
@@ -111,7 +119,21 @@ def kinds(folder: Path) -> dict[str, Kind]:
         stars = _fits_stars(folder / "stars")
         first = min(stars.iterdir())
         files["source fits"] = Kind(stars, first, _read_source)
+    if importlib.util.find_spec("pyarrow"):
+        table = _parquet_table(folder / "survey.parquet", np.load(pair / "spectra.npy"))
+        files["source parquet"] = Kind(table, table, _read_source)
     return files
+
+
+def _parquet_table(path: Path, flux: Any) -> Path:
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    grids = np.tile(np.arange(1.0, flux.shape[1] + 1), (len(flux), 1))
+    spectrum = arrow.StructArray.from_arrays(
+        [arrow.array(list(flux)), arrow.array(list(grids))], names=["flux", "lambda"]
+    )
+    table = {"spectrum": spectrum, "teff": np.arange(20.0), "object_id": np.arange(20)}
+    parquet.write_table(arrow.table(table), path, row_group_size=7)
+    return path
 
 
 def mutated(good: bytes, generator: np.random.Generator) -> bytes:

@@ -16,15 +16,23 @@ from typing import Any
 from galahstream.conversion.convert import convert, convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.errors import DestinationExistsError
-from tests.conftest import make_pair
+from galahstream.sources.base import Source
+from tests.conftest import Pair, make_pair
 from tests.faults.shim import FAULTS, Shim
 
 KINDS: dict[str, dict[str, Any]] = {
     "npy": {"format": "npy"},
     "hdf5": {"format": "hdf5", "dtype": "uint16", "flux_range": (-1.0, 3.0)},
     "hdf5 in chunks": {"format": "hdf5", "chunk_rows": 7},
+    "npy with errors": {"format": "npy"},
+    "hdf5 with errors": {"format": "hdf5", "chunk_rows": 7},
 }
 _STARS, _PIXELS, _BLOCK_ROWS = 60, 64, 5
+
+
+def source_of(pair: Pair, kind: str) -> Source | Path:
+    """Return what a kind of store is made of."""
+    return pair.with_errors if kind.endswith("with errors") else pair.folder
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -68,9 +76,9 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
     pair = make_pair(folder / "raw", _STARS, _PIXELS)
     other = make_pair(folder / "other", _STARS, _PIXELS, seed=1)
     options = {**KINDS[kind], "progress": False}
-    with convert(pair.folder, folder / "complete", **options) as store:
+    with convert(source_of(pair, kind), folder / "complete", **options) as store:
         complete = contents(store.path)
-    with convert(other.folder, folder / "older", **options) as store:
+    with convert(source_of(other, kind), folder / "older", **options) as store:
         older = contents(store.path)
     counts: Counter[str] = Counter({"wrong": 0})
     for overwrite in (False, True):
@@ -84,7 +92,7 @@ def run(folder: Path, kind: str, every: int = 1) -> Counter[str]:
                 block_bytes=4 * _PIXELS * _BLOCK_ROWS,
                 **options,
             )
-            convert_with(pair.folder, dest, in_blocks).close()
+            convert_with(source_of(pair, kind), dest, in_blocks).close()
 
         def fresh(home: Path = home, overwrite: bool = overwrite) -> None:
             shutil.rmtree(home, ignore_errors=True)

@@ -26,7 +26,7 @@ from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.loader import SpectraLoader
 from tests.conftest import make_pair
-from tests.faults.interrupted import KINDS, contents, in_a_child
+from tests.faults.interrupted import KINDS, contents, in_a_child, source_of
 from tests.faults.shim import FAULTS
 
 _STARS, _PIXELS, _BLOCK_ROWS = 90, 64, 5
@@ -43,7 +43,8 @@ class Soak:
         self.pair = make_pair(folder / "raw", _STARS, _PIXELS)
         self.stores = {}
         for number, (kind, options) in enumerate(KINDS.items()):
-            with convert(self.pair.folder, folder / str(number), progress=False, **options) as made:
+            source = source_of(self.pair, kind)
+            with convert(source, folder / str(number), progress=False, **options) as made:
                 self.stores[kind] = made.path
         self.counts: Counter[str] = Counter()
 
@@ -82,7 +83,7 @@ class Soak:
                     block_bytes=4 * _PIXELS * _BLOCK_ROWS,
                     **KINDS[kind],
                 )
-                convert_with(self.pair.folder, home / "store", options).close()
+                convert_with(source_of(self.pair, kind), home / "store", options).close()
 
             point = int(self.generator.integers(1, _MOST_CALLS))
             ended, _ = in_a_child(work, point, self._choose(list(FAULTS)))
@@ -145,32 +146,35 @@ class Soak:
         raise AssertionError(msg)
 
     def changed_file(self) -> str:
-        """Write to, cut or replace the flux of an open store, which is read with pread."""
+        """Write to, cut or replace flux or errors of an open store, which are read with pread."""
         path = self._copy()
-        flux = path / "flux.npy" if path.is_dir() else path
         with open_store(path, reading="pread") as store:
-            dataset = SpectraDataset(store)
+            name = self._choose(list(store.spectra))
+            file = path / f"{name}.npy" if path.is_dir() else path
+            dataset = SpectraDataset(store, return_error=store.error is not None)
             with SpectraLoader(dataset, 3, shuffle=True, prefetch_factor=1) as loader:
                 try:
                     for number, _ in enumerate(loader):
                         if number == 2:
-                            self._change(flux)
+                            self._change(file)
                 except StoreChangedError:
                     return "an error"
         msg = "the change was not noticed"
         raise AssertionError(msg)
 
     def damaged_row(self) -> str:
-        """Flip one bit of one row."""
+        """Flip one bit of one row of flux or errors."""
         path = self._copy()
         with open_store(path, verify="open") as store:
             row = int(self.generator.integers(len(store)))
-            file, _, span = store.locate(row).rpartition(", bytes ")
+            array = store.spectra[self._choose(list(store.spectra))]
+            file, _, span = array.locate(row).rpartition(", bytes ")
             data = bytearray(Path(file).read_bytes())
             first, last = (int(part) for part in span.split(" to "))
             data[int(self.generator.integers(first, last + 1))] ^= 1
             Path(file).write_bytes(data)
-        dataset = SpectraDataset(path, "all", return_ids=True)
+            has_errors = store.error is not None
+        dataset = SpectraDataset(path, "all", return_ids=True, return_error=has_errors)
         star = dataset.store.ids[row]
         with SpectraLoader(dataset, 6, shuffle=True, prefetch_factor=1) as loader:
             try:
@@ -212,7 +216,8 @@ class Soak:
         return things[int(self.generator.integers(len(things)))]
 
     def _dataset(self) -> SpectraDataset:
-        return SpectraDataset(self._choose(list(self.stores.values())), return_ids=True)
+        store = open_store(self._choose(list(self.stores.values())))
+        return SpectraDataset(store, return_ids=True, return_error=store.error is not None)
 
     def _sequence(self, dataset: SpectraDataset) -> list[int]:
         order = SpectraLoader(dataset, shuffle=True).order.rows()
@@ -230,19 +235,19 @@ class Soak:
             shutil.copy(path, copy)
         return copy
 
-    def _change(self, flux: Path) -> None:
+    def _change(self, path: Path) -> None:
         change = self._choose(["write", "cut", "replace"])
         if change == "write":
-            with flux.open("r+b") as file:
+            with path.open("r+b") as file:
                 file.seek(-3, os.SEEK_END)
                 file.write(b"\x00")
-            os.utime(flux)
+            os.utime(path)
         elif change == "cut":
-            os.truncate(flux, flux.stat().st_size - 4)
+            os.truncate(path, path.stat().st_size - 4)
         else:
-            other = flux.with_name("other")
-            shutil.copy(flux, other)
-            other.replace(flux)
+            other = path.with_name("other")
+            shutil.copy(path, other)
+            other.replace(path)
 
 
 def main() -> int:

@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
 from galahstream.learn.inference import Predictions, evaluate, predict
+from galahstream.learn.models.base import as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.recipe import GridIdentity, Recipe
 from galahstream.learn.results import TrainingResult
-from galahstream.learn.trained_model import TrainedModel, load_model
+from galahstream.learn.trained_model import TrainedModel, load_model, save_model
+from galahstream.sources.memory import MemorySource
 from galahstream.store import Store
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.transforms import LogFlux
+from galahstream.survey.provenance import Provenance
+from galahstream.survey.wavelength import NOMINAL_PIXELS, nominal_grid
 from tests.conftest import Pair, make_pair
 
 
@@ -98,6 +106,77 @@ def test_spectra_of_another_wavelength_range_are_refused(
             predict(model, store)
 
 
+WINDOWS = [(6010.0, 6025.0), (6040.0, 6055.0)]
+GRID: npt.NDArray[np.float64] = np.arange(6000.0, 6064.0)
+
+
+def of_grid(folder: Path, grid: npt.NDArray[np.float64]) -> Store:
+    raw = make_pair(folder, pixels=len(grid)).folder
+    return convert(raw, folder.with_suffix(".store"), wavelength=grid)
+
+
+def of_window(store: Store, window: Any) -> TrainedModel:
+    """Return a model with random weights that reads a window of a store."""
+    dataset = SpectraDataset(store, labels=("teff",), window=window)
+    return TrainedModel(SpectraCNN(dataset.n_pixels, 1), Recipe.of_dataset(dataset, 7))
+
+
+@pytest.mark.parametrize(
+    "window", [WINDOWS, np.isin(GRID, [*range(6010, 6026), *range(6040, 6056)])], ids=["Å", "mask"]
+)
+def test_a_model_of_several_windows_reads_them_of_another_store(
+    tmp_path: Path, window: Any
+) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), window)
+    other = of_grid(tmp_path / "b", GRID - 0.2)
+    if window is WINDOWS:
+        with pytest.raises(CheckpointError, match="30 pixels per star and the model takes 32"):
+            predict(model, other)
+        other = of_grid(tmp_path / "c", GRID)
+    pixels = [*range(10, 26), *range(40, 56)]
+    flux = torch.from_numpy(LogFlux()(other.flux[:][:, pixels]))
+    with torch.inference_mode():
+        expected = model.recipe.to_labels(as_prediction(model(flux)).mean.numpy())
+    assert np.allclose(predict(model, other).labels, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "text"),
+    [
+        (GRID[:40], r"the model was trained on: window \(6040\.0, 6055\.0\): no pixel .*\.store "),
+        (GRID[:50], "26 pixels per star and the model takes 32"),
+        (
+            np.concatenate((np.arange(6010, 6022), np.linspace(6022.2, 6025, 8), GRID[44:])),
+            r"covers 6023\.8 to 6055\.0 Å where the model was trained on 6040\.0 to 6055\.0 Å",
+        ),
+    ],
+    ids=["a window is missing", "a window is cut", "as many pixels, other ones"],
+)
+def test_a_store_whose_windows_do_not_fit_is_refused(
+    tmp_path: Path, grid: npt.NDArray[np.float64], text: str
+) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), WINDOWS)
+    with pytest.raises(CheckpointError, match=text):
+        predict(model, of_grid(tmp_path / "b", grid))
+
+
+def test_a_mask_needs_spectra_of_its_length_and_wavelengths(tmp_path: Path) -> None:
+    model = of_window(of_grid(tmp_path / "a", GRID), np.isin(GRID, GRID[[3, *range(20, 50)]]))
+    with pytest.raises(CheckpointError, match=r"a mask of 64 pixels, .* have 63"):
+        predict(model, of_grid(tmp_path / "b", GRID[1:]))
+    with pytest.raises(CheckpointError, match=r"where the model was trained on 6003\.0 to 6003\.0"):
+        predict(model, of_grid(tmp_path / "c", GRID + 7))
+
+
+def test_a_store_of_nothing_but_the_windows_fits(tmp_path: Path) -> None:
+    pixels = [*range(10, 26), *range(40, 56)]
+    whole = of_grid(tmp_path / "a", GRID)
+    model = of_window(whole, WINDOWS)
+    flux = whole.flux[:][:, pixels]
+    part = convert(flux, tmp_path / "part", wavelength=GRID[pixels], split=(0, 0, 1))
+    assert np.array_equal(predict(model, part).labels, predict(model, whole).labels)
+
+
 def test_predictions_are_written_into_a_pipe(tmp_path: Path) -> None:
     predictions = Predictions(np.array([7]), np.array([[5777.0]]), ("teff",), ("K",))
     pipe, lines = tmp_path / "pipe", list[str]()
@@ -149,3 +228,111 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
 class Harmful:
     def __reduce__(self) -> tuple[object, ...]:
         return (os.mkdir, (os.environ["GALAHSTREAM_HARM"],))
+
+
+GRID = np.linspace(6000, 6063, 64)
+SPECTRA: dict[str, tuple[str | None, str | None, npt.NDArray[np.float64] | None]] = {
+    "nothing known": (None, None, None),
+    "observed": ("observed", None, None),
+    "rest": ("rest", None, None),
+    "rest, A": ("rest", "A", GRID),
+    "rest, A rounded": ("rest", "A in other digits", np.nextafter(GRID, 0)),
+    "observed, A": ("observed", "A", GRID),
+    "rest, hermes": ("rest", "hermes", GRID + 0.05),
+    "given A": (None, None, GRID),
+    "given B": (None, None, GRID + 0.05),
+}
+
+
+def store_of(name: str, folder: Path) -> Store:
+    """Return a store of the kind of spectra with this name."""
+    kind = SPECTRA[name]
+
+    class Stars(MemorySource):
+        provenance = Provenance(frame=kind[0], grid=kind[1])
+        wavelength = kind[2]
+
+    pair = make_pair(folder, stars=30)
+    return convert(Stars(pair.spectra, {"teff": pair.labels[:, 4]}), folder / "store")
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "message"),
+    [
+        ("rest, A", "rest, A", None),
+        ("rest, A", "rest, A rounded", None),
+        ("rest, A", "nothing known", None),
+        ("rest, A", "rest", None),
+        ("rest, A", "given A", None),
+        ("nothing known", "rest, A", None),
+        ("given A", "given A", None),
+        ("given A", "given B", None),
+        ("given A", "rest, A", None),
+        ("rest", "observed", "in the observed frame, .* trained in the rest .*--frame rest"),
+        ("observed", "rest", "in the rest frame, .* trained in the observed .*--frame observed"),
+        ("rest, A", "observed, A", "--frame rest"),
+        (
+            "rest, A",
+            "rest, hermes",
+            r"the grid hermes of 64 pixels, 6000\.05 to 6063\.05 Å, and the model was trained on "
+            r"the grid A of 64 pixels, 6000\.00 to 6063\.00 Å; .*--grid FILE\.npy",
+        ),
+        ("rest, hermes", "rest, A", "--grid hermes"),
+        ("rest, A", "given B", "on wavelengths of 64 pixels, .* on the grid A"),
+        ("given B", "rest, A", "on the grid A .* on wavelengths of 64 pixels"),
+    ],
+)
+def test_spectra_in_another_frame_or_on_another_grid_are_refused(
+    run: TrainingResult, tmp_path: Path, trained: str, given: str, message: str | None
+) -> None:
+    dataset = SpectraDataset(store_of(trained, tmp_path / "a"), labels=("teff",))
+    model = TrainedModel(run.model.network, Recipe.of_dataset(dataset, seed=1))
+    store = store_of(given, tmp_path / "b")
+    if message is None:
+        assert len(predict(model, store).ids) == len(store)
+        assert evaluate(model, store, "all").n_stars == len(store)
+    else:
+        for use in (predict, evaluate):
+            with pytest.raises(CheckpointError, match=message):
+                use(model, store)
+
+
+def test_frame_and_grid_are_saved_with_a_model(run: TrainingResult, tmp_path: Path) -> None:
+    dataset = SpectraDataset(store_of("rest, A", tmp_path / "a"), labels=("teff",))
+    model = TrainedModel(run.model.network, Recipe.of_dataset(dataset, seed=1))
+    save_model(model, tmp_path / "model.pt")
+    loaded = load_model(tmp_path / "model.pt")
+    assert loaded.recipe == model.recipe
+    assert loaded.recipe.frame == "rest"
+    assert loaded.recipe.grid.name == "A"
+
+
+def test_a_model_without_frame_and_grid_still_loads(run: TrainingResult, tmp_path: Path) -> None:
+    content = torch.load(run.out / "model.pt", weights_only=True)
+    del content["recipe"]["frame"], content["recipe"]["grid"]
+    torch.save(content, tmp_path / "model.pt")
+    assert load_model(tmp_path / "model.pt").recipe.grid == GridIdentity()
+
+
+def test_the_pixels_of_the_spectrograph_are_not_those_of_a_grid(
+    run: TrainingResult, tmp_path: Path
+) -> None:
+    flux = np.random.default_rng(0).normal(1, 0.1, (10, NOMINAL_PIXELS)).astype(np.float32)
+    labels = {"teff": np.arange(10.0)}
+    native = convert(MemorySource(flux, labels), tmp_path / "native")
+    recipe = Recipe.of_dataset(SpectraDataset(native, labels=("teff",)), seed=1)
+    hermes = GridIdentity.of_dataset(
+        SpectraDataset(
+            convert((flux, labels), tmp_path / "given", wavelength=nominal_grid()),
+            labels=("teff",),
+        )
+    )
+    model = TrainedModel(
+        run.model.network, replace(recipe, grid=GridIdentity("hermes", hermes.digest))
+    )
+    with pytest.raises(CheckpointError, match=r"on the pixels of the spectrograph.*--grid hermes"):
+        predict(model, native)
+    assert recipe.grid == GridIdentity("native")
+    assert not recipe.grid.differs_from(GridIdentity())
+    assert GridIdentity("hermes", hermes.digest).differs_from(recipe.grid)
+    assert recipe.grid.differs_from(GridIdentity("hermes", hermes.digest))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from galahstream.conversion.convert import convert
-from galahstream.learn.recipe import Recipe, wavelength_range
+from galahstream.learn.recipe import InputSpan, Recipe, wavelength_range
 from galahstream.store import Store
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.transforms import LogFlux
@@ -52,3 +52,20 @@ def test_the_wavelength_range_is_that_of_the_window(pair: Pair, tmp_path: Path) 
     store = convert(pair.folder, tmp_path / "b")
     assert wavelength_range(SpectraDataset(store)) == (6000, 6063)
     assert wavelength_range(SpectraDataset(store, window=(6010, 6039.5))) == (6010, 6039)
+
+
+def test_the_spans_are_those_of_the_windows(pair: Pair, tmp_path: Path) -> None:
+    np.save(pair.folder / "wavelength.npy", np.linspace(6000, 6063, 64))
+    store = convert(pair.folder, tmp_path / "store")
+    dataset = SpectraDataset(store, window=[(6040, 6050), (6010, 6012), (6050, 6055)])
+    spans = (InputSpan(3, 6010, 6012), InputSpan(16, 6040, 6055))
+    recipe = Recipe.of_dataset(dataset, seed=7)
+    assert recipe.spans == recipe.known_spans == spans
+    assert recipe.window == ((6040, 6050), (6010, 6012), (6050, 6055))
+    assert replace(recipe, spans=()).known_spans == (InputSpan(19, 6010, 6055),)
+    with pytest.raises(FieldError, match="'spans': found 3 pixels for an input of 19"):
+        replace(recipe, spans=spans[:1])
+
+
+def test_unknown_wavelengths_are_not_invented(recipe: Recipe) -> None:
+    assert recipe.spans == recipe.known_spans == ()

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import galahstream.learn.train as train_module
 from galahstream.conversion.convert import convert
 from galahstream.errors import (
+    CheckpointError,
     DestinationExistsError,
     DeviceError,
     LabelError,
@@ -25,6 +26,7 @@ from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
 from galahstream.plots import figures
 from galahstream.store import Store
+from galahstream.survey.windows import PixelMask
 from galahstream.validation import MAX_SEED
 from tests.conftest import Pair
 
@@ -132,6 +134,34 @@ def test_a_window_is_trained_on_and_remembered(pair: Pair, tmp_path: Path) -> No
     train(store, tmp_path / "out", epochs=1, device="cpu", window=(6010, 6039.5))
     model = load_model(tmp_path / "out" / "model.pt")
     assert (model.n_pixels, model.recipe.window) == (30, (6010, 6039.5))
+
+
+@pytest.mark.parametrize(
+    ("window", "plain"),
+    [
+        ([(6040, 6045), np.array([6010, 6039.5])], ((6040.0, 6045.0), (6010.0, 6039.5))),
+        (np.arange(64) % 32 < 18, PixelMask(64, (0, 18, 32, 50))),
+        ("no-tellurics", "no-tellurics"),
+    ],
+    ids=["ranges", "mask", "name"],
+)
+def test_several_windows_are_trained_on_remembered_and_resumed(
+    pair: Pair, tmp_path: Path, window: Any, plain: Any
+) -> None:
+    np.save(pair.folder / "wavelength.npy", np.linspace(6000, 6063, 64))
+    store = convert(pair.folder, tmp_path / "store")
+    options: dict[str, Any] = {"device": "cpu", "labels": ("teff",)}
+    train(store, tmp_path / "run", epochs=1, window=window, **options)
+    with pytest.raises(CheckpointError, match=r"window was .*'no-tel"):
+        other = (6010, 6039.5) if plain == "no-tellurics" else "no-tellurics"
+        train(store, tmp_path / "run", epochs=2, window=other, resume=True, **options)
+    result = train(store, tmp_path / "run", epochs=2, window=window, resume=True, **options)
+    model = load_model(tmp_path / "run" / "model.pt")
+    assert model.recipe == result.model.recipe
+    assert model.recipe.window == plain
+    assert model.n_pixels == (64 if plain == "no-tellurics" else 36)
+    assert evaluate(model, store).loss == pytest.approx(result.test_loss, rel=1e-5)
+    assert len(predict(model, store).labels) == 60
 
 
 def test_numpy_options_train_save_load_and_resume(pair: Pair, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from galahstream.errors import CheckpointError
 from galahstream.learn.models.base import as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
-from galahstream.learn.recipe import Recipe
+from galahstream.learn.recipe import InputSpan, Recipe
 from galahstream.learn.trained_model import TrainedModel, load_model, save_model
+from galahstream.survey.windows import PixelMask
 from galahstream.validation import MAX_SEED
 
 
@@ -35,6 +38,33 @@ def test_a_saved_model_comes_back_with_its_recipe(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "window",
+    [
+        None, "red", "no-tellurics", (1.0, 2.0), ("red", (1.0, 2.0)), ((1.0, 2.0), (3.0, np.inf)),
+        PixelMask(16, (0, 3, 5, 13)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_each_kind_of_window_comes_back(saved: Path, window: Any) -> None:
+    model = load_model(saved)
+    recipe = replace(model.recipe, window=window, spans=(InputSpan(16, 1.0, 2.0),))
+    save_model(TrainedModel(model.network, recipe), saved)
+    assert load_model(saved).recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("stored", "window"), [("red", "red"), ([1.0, 2.0], (1.0, 2.0)), (None, None)]
+)
+def test_models_of_early_versions_load(saved: Path, stored: Any, window: Any) -> None:
+    content = torch.load(saved, weights_only=True)
+    del content["recipe"]["spans"]
+    torch.save(content, saved)
+    recipe = load_model(rewritten(saved, window=stored, wavelength_range=[1.0, 2.0])).recipe
+    assert recipe.window == window
+    assert recipe.known_spans == (InputSpan(16, 1.0, 2.0),)
+
+
+@pytest.mark.parametrize(
     "claim",
     [
         {"n_pixels": 10**12},
@@ -47,6 +77,14 @@ def test_a_saved_model_comes_back_with_its_recipe(saved: Path) -> None:
         {"std": [1.0, 2.0]},
         {"floor": -1.0},
         {"window": [1.0]},
+        {"window": "violet"},
+        {"window": [2.0, 1.0]},
+        {"window": [["red"], [1.0, 2.0, 3.0]]},
+        {"window": {"n_pixels": 16}},
+        {"window": {"n_pixels": 16, "edges": [0, 17]}},
+        {"window": torch.ones(16, dtype=torch.bool)},
+        {"spans": [{"n_pixels": 3, "first": 1.0, "last": 2.0}]},
+        {"spans": [{"n_pixels": 16, "first": float("nan"), "last": 2.0}]},
         {"seed": MAX_SEED + 1},
         {"more": 1},
     ],
@@ -54,7 +92,7 @@ def test_a_saved_model_comes_back_with_its_recipe(saved: Path) -> None:
 )
 def test_an_impossible_recipe_is_refused_naming_file_and_field(saved: Path, claim: Any) -> None:
     (field,) = claim
-    with pytest.raises(CheckpointError, match=rf"model\.pt .*field '(recipe|arch\w+)\.{field}'"):
+    with pytest.raises(CheckpointError, match=rf"model\.pt .*field '(recipe|arch\w+)\.{field}"):
         load_model(rewritten(saved, **claim))
 
 

@@ -6,12 +6,13 @@ import numpy.typing as npt
 import pytest
 
 from galahstream.plots.spectrum import camera_panels, equal_panels, plot_spectrum
-from galahstream.survey.wavelength import CAMERAS, nominal_grid
+from galahstream.survey.grids import GRIDS, resolve_grid
+from galahstream.survey.wavelength import CAMERAS
 
 Grid = npt.NDArray[np.float64]
 BLUE, GREEN, RED, INFRARED = (camera.grid() for camera in CAMERAS)
-GRIDS = {
-    "four cameras": (nominal_grid(), 4),
+SHAPES = {
+    **{name: (resolve_grid(name).wavelength, 4) for name in GRIDS},
     "three cameras": (np.concatenate([BLUE, GREEN, INFRARED]), 3),
     "two cameras": (np.concatenate([GREEN, RED]), 2),
     "one camera": (RED, 1),
@@ -34,18 +35,18 @@ def star(n_pixels: int) -> npt.NDArray[np.float32]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", SHAPES)
 def test_any_grid_is_drawn(tmp_path: Path, name: str) -> None:
-    grid, _ = GRIDS[name]
+    grid, _ = SHAPES[name]
     out = tmp_path / "a.png"
-    plot_spectrum(grid, star(len(grid)), "star 1", out, wavelength_is_nominal=True)
+    plot_spectrum(grid, star(len(grid)), "star 1", out, note="nominal wavelength")
     assert out.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("name", [name for name in GRIDS if "unknown" not in name])
+@pytest.mark.parametrize("name", [name for name in SHAPES if "unknown" not in name])
 def test_the_panels_hold_every_pixel_once_and_are_those_of_the_cameras(name: str) -> None:
-    grid, n_panels = GRIDS[name]
+    grid, n_panels = SHAPES[name]
     panels = camera_panels(grid)
     assert len(panels) == n_panels
     assert_all_pixels(panels, len(grid))
@@ -67,5 +68,36 @@ def assert_all_pixels(panels: Any, n_pixels: int) -> None:
 @pytest.mark.filterwarnings("error")
 def test_a_star_without_any_finite_pixel_is_drawn(tmp_path: Path) -> None:
     flux = np.full(4096, np.nan, np.float32)
-    plot_spectrum(RED, flux, "star 1", tmp_path / "a.png", wavelength_is_nominal=False)
+    plot_spectrum(RED, flux, "star 1", tmp_path / "a.png", error=flux)
     assert (tmp_path / "a.png").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_errors_are_a_band_and_notes_are_in_the_caption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        "galahstream.plots.spectrum.save_figure", lambda figure, out: figures.append(figure)
+    )
+    flux, error = star(200), np.full(200, 0.1, dtype=np.float32)
+    flux[100], error[100], error[150] = np.inf, np.inf, np.nan
+    grid = RED[:200]
+    for errors, note in ((error, "rest frame"), (None, "")):
+        plot_spectrum(grid, flux, "star 1", tmp_path / "a.png", error=errors, note=note)
+    with_band, without = figures
+    assert len(with_band.axes[0].collections) == len(without.axes[0].collections) + 1
+    assert with_band.get_suptitle() == "star 1; rest frame"
+    assert without.get_suptitle() == "star 1"
+
+
+def test_a_line_is_marked_at_its_wavelength(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        "galahstream.plots.spectrum.save_figure", lambda figure, out: figures.append(figure)
+    )
+    plot_spectrum(RED, np.ones(len(RED), np.float32), "star 1", tmp_path / "a.png")
+    marked = {tuple(line.get_xdata()) for line in figures[0].axes[0].lines}
+    assert {(6562.79, 6562.79), (6707.76, 6707.76)} <= marked

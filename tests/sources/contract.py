@@ -28,6 +28,24 @@ def read_all(source: Source, block_rows: int, first_row: int = 0) -> npt.NDArray
     return np.concatenate([np.empty((0, source.n_pixels), dtype=np.float32), *blocks])
 
 
+def read_errors(source: Source, block_rows: int, first_row: int = 0) -> npt.NDArray[np.float32]:
+    """Return the errors from a row on, after checking that they come with the flux."""
+    expected = read_all(source, block_rows, first_row)
+    errors = [np.empty((0, source.n_pixels), dtype=np.float32)]
+    n_read = 0
+    for flux, error in source.iter_spectra(block_rows, first_row):
+        assert 1 <= len(flux) <= block_rows
+        assert flux.tobytes() == expected[n_read : n_read + len(flux)].tobytes()
+        assert error is not None
+        assert error.dtype == np.float32
+        assert error.shape == flux.shape
+        assert error.flags.c_contiguous
+        errors.append(error)
+        n_read += len(flux)
+    assert n_read == len(expected)
+    return np.concatenate(errors)
+
+
 class SourceContract:
     """Tests that every :class:`Source` passes; a subclass overrides the fixture ``source``."""
 
@@ -97,10 +115,20 @@ class SourceContract:
         assert flux.shape == (len(source), source.n_pixels)
         assert flux.tobytes() == read_all(source, 7).tobytes()
 
+    def test_its_errors_come_with_its_flux_if_it_has_them(self, source: Source) -> None:
+        assert type(source.has_errors) is bool
+        if source.has_errors:
+            assert read_errors(source, 7).tobytes() == read_errors(source, len(source)).tobytes()
+            return
+        blocks = list(source.iter_spectra(7))
+        assert all(error is None for _, error in blocks)
+        flux = np.concatenate([flux for flux, _ in blocks])
+        assert flux.tobytes() == read_all(source, 7).tobytes()
+
     @pytest.mark.slow
     @settings(max_examples=8, deadline=None, suppress_health_check=_SHARED_FIXTURE)
     @given(data=st.data())
-    def test_blocks_of_any_size_from_any_row_hold_the_same_flux(
+    def test_blocks_of_any_size_from_any_row_hold_the_same_spectra(
         self, source: Source, data: st.DataObject
     ) -> None:
         expected = read_all(source, len(source))
@@ -108,6 +136,9 @@ class SourceContract:
         first_row = data.draw(st.integers(0, len(source)), label="first_row")
         flux = read_all(source, block_rows, first_row)
         assert flux.tobytes() == expected[first_row:].tobytes()
+        if source.has_errors:
+            errors = read_errors(source, block_rows, first_row)
+            assert errors.tobytes() == read_errors(source, len(source))[first_row:].tobytes()
 
     def test_a_reader_may_stop_early(self, source: Source) -> None:
         blocks = source.iter_blocks(1)

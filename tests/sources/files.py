@@ -3,7 +3,7 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -11,15 +11,31 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from galahstream.sources.base import Spectra
+from galahstream.sources.hdf5 import Hdf5Source
+
 N_STARS, N_PIXELS = 23, 40
 FLUX = np.random.default_rng(5).uniform(0.5, 1.5, (N_STARS, N_PIXELS)).astype(np.float32)
 FLUX[2, 3], FLUX[4, 5] = np.nan, np.inf
+ERRORS = np.random.default_rng(7).uniform(0.01, 0.1, FLUX.shape).astype(np.float32)
+ERRORS[3, 4] = np.nan
 LABELS = np.random.default_rng(6).normal(size=(N_STARS, 8))
 LABELS[7, 2] = np.nan
 IDS = 131123003001000 + np.arange(N_STARS, dtype=np.int64)
 LARGE = 2**60 + np.arange(N_STARS, dtype=np.int64) // 3
 WAVELENGTH = np.linspace(5000, 5100, N_PIXELS)
 STAR = 131123003001096
+
+
+class WithErrors(Hdf5Source):
+    """An HDF5 source with errors that are in no file."""
+
+    has_errors = True
+
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        for flux in self.iter_blocks(block_rows, first_row):
+            yield Spectra(flux, ERRORS[first_row : first_row + len(flux)])
+            first_row += len(flux)
 
 
 def write_pair(folder: Path, flux: npt.NDArray[np.generic] = FLUX) -> Path:

@@ -26,6 +26,7 @@ from tests.sources.files import (
     LARGE,
     STAR,
     WAVELENGTH,
+    WithErrors,
     chunked_hdf5,
     table_hdf5,
     write_hdf5,
@@ -155,9 +156,11 @@ WRAPPERS: dict[str, Callable[[Source, Source], Source]] = {
 
 
 class TestWrappers(SourceContract):
+    reader: type[Hdf5Source] = Hdf5Source
+
     @pytest.fixture(params=WRAPPERS)
     def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Source:
-        one = Hdf5Source(table_hdf5(tmp_path / "one.h5"))
+        one = self.reader(table_hdf5(tmp_path / "one.h5"))
         other = write_hdf5(
             tmp_path / "other.h5",
             **{f"label_{number}": LABELS[:, number] for number in range(8)},
@@ -166,4 +169,8 @@ class TestWrappers(SourceContract):
             source_id=LARGE,
             flux=FLUX[:, ::-1],
         )
-        return WRAPPERS[request.param](one, Hdf5Source(other))
+        return WRAPPERS[request.param](one, self.reader(other))
+
+
+class TestWrappersOfSourcesWithErrors(TestWrappers):
+    reader = WithErrors

@@ -248,12 +248,60 @@ def test_a_folder_of_unfinished_downloads_alone_is_rejected(tmp_path: Path, on_b
             convert(folder, tmp_path / "store", on_bad=on_bad)
 
 
-@pytest.mark.parametrize("on_bad", ["raise", "skip"])
-def test_two_files_of_one_camera_are_an_error_whatever_on_bad_says(
-    tmp_path: Path, on_bad: OnBad
-) -> None:
+def test_a_star_with_two_files_of_a_camera_is_an_error_or_skipped_by_name(tmp_path: Path) -> None:
     write_star(tmp_path, STAR, "dr3")
+    write_star(tmp_path, STAR + 1, "dr3")
     path = tmp_path / f"{STAR}2.fits"
     path.with_suffix(".fits.gz").write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(BadSpectraError, match=f"{STAR}2.fits and {STAR}2.fits.gz"):
+    with pytest.raises(BadSpectraError, match=f"{STAR}2.fits and {STAR}2.fits.gz.*on_bad='skip'"):
+        FitsSource(tmp_path)
+    source = FitsSource(tmp_path, "skip")
+    assert source.ids.tolist() == [STAR + 1]
+    ((star, reason),) = [(skipped.star_id, skipped.reason) for skipped in source.skipped]
+    assert star == STAR
+    assert f"{STAR}2.fits and {STAR}2.fits.gz: two files of one camera" in reason
+
+
+def test_a_star_in_two_nights_is_an_error_or_skipped_by_name(tmp_path: Path) -> None:
+    for night in ("131123", "131124"):
+        write_star(tmp_path / night, STAR, "dr3")
+        write_star(tmp_path / night, STAR + int(night), "dr3", cameras="12")
+    with pytest.raises(BadSpectraError, match=f"131123/{STAR}1.fits and 131124/{STAR}1.fits"):
+        FitsSource(tmp_path)
+    source = FitsSource(tmp_path, "skip")
+    assert source.ids.tolist() == [STAR + 131123, STAR + 131124]
+    (skipped,) = source.skipped
+    assert skipped.star_id == STAR
+    assert f"131123/{STAR}1.fits and 131124/{STAR}1.fits" in skipped.reason
+
+
+def test_a_star_that_cannot_be_used_is_named_with_the_folder_of_its_files(tmp_path: Path) -> None:
+    write_star(tmp_path / "131123", STAR, "dr3", cameras="1")
+    write_star(tmp_path / "131124", STAR + 1, "dr3", pixels=4095, cameras="2")
+    write_star(tmp_path / "131125", STAR + 2, "dr3", cameras="3")
+    (tmp_path / "131125" / f"{STAR + 2}3.fits").write_bytes(b"SIMPLE")
+    reasons = [skipped.reason for skipped in FitsSource(tmp_path, "skip").skipped]
+    assert len(reasons) == 2
+    assert reasons[0].startswith(f"131124/{STAR + 1}2.fits (green camera) has 4095 pixels")
+    assert reasons[1].startswith(f"131125/{STAR + 2}3.fits")
+
+
+@pytest.mark.parametrize("on_bad", ["raise", "skip"])
+def test_a_folder_of_stars_that_are_all_there_twice_is_rejected(
+    tmp_path: Path, on_bad: OnBad
+) -> None:
+    for night in ("131123", "131124"):
+        write_star(tmp_path / night, STAR, "dr3", cameras="1")
+    with pytest.raises(BadSpectraError, match=f"131123/{STAR}1.fits and 131124/{STAR}1.fits"):
         FitsSource(tmp_path, on_bad)
+
+
+def test_a_file_that_was_written_again_after_opening_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    write_star(tmp_path / "131123", STAR, "dr3")
+    source = FitsSource(tmp_path)
+    list(source.iter_blocks(1))
+    os.utime(tmp_path / "131123" / f"{STAR}3.fits", ns=(1, 1))
+    with pytest.raises(SourceFormatError, match=f"131123/{STAR}3.fits: it changed.*--no-resume"):
+        list(source.iter_blocks(1))

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galahstream.errors import BadSpectraError, SourceFormatError, SourceMissingError
-from galahstream.sources.galah_folder import find_star_files, is_fits_folder
+from galahstream.sources.base import OnBad
+from galahstream.sources.galah_listing import find_star_files, is_fits_folder
+from galahstream.sources.galah_names import FileNames
 from tests.sources.files import STAR
 
 SUFFIXES = (
@@ -106,17 +108,24 @@ def test_every_file_of_a_star_is_found_once(
 def test_a_file_that_looks_like_a_star_is_named_and_not_used(tmp_path: Path, name: str) -> None:
     touch(tmp_path, f"{STAR}1.fits", name)
     files = find_star_files(tmp_path)
-    assert files.unused == (name,)
+    assert files.unused == FileNames(1, (name,))
     assert files.ids.tolist() == [STAR]
-    assert name in str(files.unused_error())
-    assert "on_bad='skip'" in str(files.unused_error())
+    files.check_names("skip")
+    with pytest.raises(SourceFormatError, match="on_bad='skip'") as caught:
+        files.check_names("raise")
+    assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("name", LIKE_A_STAR)
-def test_a_folder_of_misnamed_files_alone_is_one_of_stars(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("on_bad", ["raise", "skip"])
+def test_a_folder_of_misnamed_files_alone_is_one_of_stars(
+    tmp_path: Path, name: str, on_bad: OnBad
+) -> None:
     touch(tmp_path, name)
     assert is_fits_folder(tmp_path)
-    assert "on_bad" not in str(find_star_files(tmp_path).unused_error())
+    with pytest.raises(SourceFormatError) as caught:
+        find_star_files(tmp_path).check_names(on_bad)
+    assert "on_bad" not in str(caught.value)
 
 
 def test_a_folder_or_a_broken_link_that_is_named_like_a_star_is_not_used(tmp_path: Path) -> None:
@@ -125,7 +134,7 @@ def test_a_folder_or_a_broken_link_that_is_named_like_a_star_is_not_used(tmp_pat
     (tmp_path / f"{STAR}3.fits").symlink_to(tmp_path / "nowhere")
     (tmp_path / f"{STAR}4.fits").symlink_to(tmp_path / f"{STAR}1.fits")
     files = find_star_files(tmp_path)
-    assert files.unused == (f"{STAR}2.fits (not a file)", f"{STAR}3.fits (not a file)")
+    assert files.unused.first == (f"{STAR}2.fits (not a file)", f"{STAR}3.fits (not a file)")
     assert files.has_camera.tolist() == [[True, False, False, True]]
 
 
@@ -133,7 +142,7 @@ def test_other_files_are_ignored_and_other_fits_files_named(tmp_path: Path) -> N
     touch(tmp_path, f"{STAR}1.fits", *NOT_LIKE_A_STAR, *OTHER_FITS)
     files = find_star_files(tmp_path)
     assert not files.unused
-    assert files.others == tuple(sorted(OTHER_FITS))
+    assert files.others == FileNames(len(OTHER_FITS), tuple(sorted(OTHER_FITS)))
 
 
 @pytest.mark.parametrize("names", [[], NOT_LIKE_A_STAR, OTHER_FITS])
@@ -157,8 +166,11 @@ def test_two_files_of_one_camera_are_an_error_that_names_both(
     touch(tmp_path, f"{STAR}1{one}", f"{STAR}1{other}", f"{STAR}2{one}", f"{STAR + 1}1{other}")
     if len(list(tmp_path.iterdir())) < 4:
         pytest.skip("the file system does not tell upper from lower case")
-    with pytest.raises(BadSpectraError, match=r"two files of one star and camera \(1\)") as caught:
-        find_star_files(tmp_path)
+    files = find_star_files(tmp_path)
+    assert dict(files.doubles.items()).keys() == {STAR}
+    files.check_names("skip")
+    with pytest.raises(BadSpectraError, match="two files of one star and camera") as caught:
+        files.check_names("raise")
     assert f"{STAR}1{one}" in str(caught.value)
     assert f"{STAR}1{other}" in str(caught.value)
 
@@ -182,17 +194,22 @@ def test_an_unused_file_is_missed_where_it_may_be_the_camera_that_a_star_lacks(
     tmp_path: Path, name: str, cameras: str, is_missed: bool
 ) -> None:
     touch(tmp_path, name, *(f"{STAR}{camera}.fits" for camera in cameras), f"{STAR + 1}1.fits")
-    assert find_star_files(tmp_path).unused_of_stars() == ({STAR: [name]} if is_missed else {})
+    files = find_star_files(tmp_path)
+    assert dict(files.missed.items()) == ({STAR: name} if is_missed else {})
+    assert files.superfluous == (FileNames(0, ()) if is_missed else FileNames(1, (name,)))
 
 
 def test_many_unused_files_are_counted_and_some_are_listed(tmp_path: Path) -> None:
     touch(tmp_path, f"{STAR}1.fits", *(f"{STAR + number}2.fits.part" for number in range(25)))
-    message = str(find_star_files(tmp_path).unused_error())
-    assert "(25): " in message
-    assert "and 15 more" in message
-    assert len(message) < 1000
+    files = find_star_files(tmp_path)
+    assert (files.unused.count, len(files.unused.first)) == (25, 10)
+    with pytest.raises(SourceFormatError, match=r"\(25\): .* and 15 more;") as caught:
+        files.check_names("raise")
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_name_with_a_line_break_is_shown_on_one_line(tmp_path: Path) -> None:
     touch(tmp_path, f"{STAR}1.fits", f"{STAR}2\n.fits")
-    assert "\n" not in str(find_star_files(tmp_path).unused_error())
+    with pytest.raises(SourceFormatError) as caught:
+        find_star_files(tmp_path).check_names("raise")
+    assert "\n" not in str(caught.value)

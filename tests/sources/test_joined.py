@@ -1,5 +1,6 @@
 """Sources joined with catalogues: who is matched, what the labels are, and what is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galahstream.errors import LabelError, OptionError, SourceShapeError
-from galahstream.sources.base import Source
+from galahstream.sources.base import Source, Spectra
 from galahstream.sources.catalogue import Catalogue
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.joined import JoinedSource, catalogue_labels
 from galahstream.sources.matching import Match, match_stars
 from galahstream.sources.memory import MemorySource
+from galahstream.sources.resampled import Resampled
 from galahstream.sources.wrappers import Concatenated, Selected
+from galahstream.survey.grids import resolve_grid
+from galahstream.survey.selection import Cut
 from tests.sources.files import write_star
 from tests.sources.tables import DR4, GAIA, SOBJECT, TMASS, UNITS, dr3, write_table
 
@@ -222,6 +226,44 @@ def test_flags_are_those_of_the_stars_asked_for(tmp_path: Path) -> None:
     ]
     assert source.count_flags(np.array([0, 1])) == ()
     assert Selected(source, [0, 2]).count_flags(np.array([1]))[0].stars == 1
+
+
+class Observed(MemorySource):
+    """Stars with wavelengths and an error of each pixel."""
+
+    wavelength = np.array([5000.0, 5001.0, 5002.0, 5003.0])
+    has_errors = True
+
+    def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+        for flux in self.iter_blocks(block_rows, first_row):
+            yield Spectra(flux, flux * np.float32(0.1))
+
+
+def test_errors_of_the_spectra_stay_with_their_stars(tmp_path: Path) -> None:
+    flux = np.arange(1, 25, dtype=np.float32).reshape(6, 4)
+    catalogue = Catalogue(write_table(tmp_path / "t.csv", DR4))
+    observed = Observed(flux, {"sobject_id": SOBJECT})
+    kept = match_stars(observed, catalogue, "sobject_id").selected(np.arange(6) % 2 == 1)
+    source = JoinedSource(observed, catalogue, kept, ())
+    assert source.has_errors
+    spectra = list(source.iter_spectra(2))
+    error = np.concatenate([each.error for each in spectra if each.error is not None])
+    assert np.array_equal(error, flux[[1, 3, 5]] * np.float32(0.1))
+    assert np.array_equal(np.concatenate([each.flux for each in spectra]), flux[[1, 3, 5]])
+
+
+def test_what_a_join_knows_is_known_of_its_resampled_spectra(tmp_path: Path) -> None:
+    observed = Observed(np.ones((6, 4), dtype=np.float32), {"sobject_id": SOBJECT})
+    catalogue = Catalogue(write_table(tmp_path / "t.csv", DR4))
+    match = match_stars(observed, catalogue, "sobject_id")
+    source = JoinedSource(observed, catalogue, match, (), (Cut("teff > 1", 2),), ("a note",))
+    resampled = Resampled(source, resolve_grid([5000.5, 5001.5]))
+    assert resampled.cuts == source.cuts
+    assert resampled.group_column == "tmass_id"
+    assert resampled.notes == source.notes
+    rows = np.arange(6)
+    assert [count.bit for count in resampled.count_flags(rows)] == [1, 2048]
+    assert resampled.read_column("tmass_id").tolist() == source.read_column("tmass_id").tolist()
 
 
 class ShiftedSource(MemorySource):

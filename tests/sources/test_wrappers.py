@@ -1,5 +1,6 @@
 """What wrappers make of their sources, and what they refuse."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,16 @@ import pytest
 from galahstream.conversion.convert import convert
 from galahstream.errors import LabelError, OptionError, SourceShapeError, WavelengthError
 from galahstream.mock.source import MockSource
-from galahstream.sources.base import Source
+from galahstream.sources.base import Source, Spectra
 from galahstream.sources.hdf5 import Hdf5Source
+from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NpyPairSource
+from galahstream.sources.resampled import Resampled
 from galahstream.sources.wrappers import Concatenated, Repeated, Selected
-from tests.sources.contract import read_all
+from galahstream.survey.grids import resolve_grid
+from tests.sources.contract import read_all, read_errors
 from tests.sources.files import (
+    ERRORS,
     FLUX,
     IDS,
     LABELS,
@@ -21,6 +26,7 @@ from tests.sources.files import (
     N_PIXELS,
     N_STARS,
     WAVELENGTH,
+    WithErrors,
     write_hdf5,
     write_pair,
 )
@@ -73,6 +79,32 @@ def test_repeated_rows_keep_ids_and_labels(pair: Source) -> None:
     assert np.array_equal(read_all(source, 7, 30), np.tile(FLUX, (3, 1))[30:], equal_nan=True)
     assert np.array_equal(source.read_labels(), np.tile(LABELS, (3, 1)), equal_nan=True)
     assert np.array_equal(source.ids, np.tile(IDS, 3))
+
+
+def test_errors_stay_with_their_rows(tmp_path: Path) -> None:
+    one = WithErrors(write_hdf5(tmp_path / "a.h5", flux=FLUX))
+    source = Selected(Concatenated([Repeated(one, 2), Selected(one, [3, 9])]), range(1, 48, 2))
+    expected = np.concatenate([ERRORS, ERRORS, ERRORS[[3, 9]]])[1:48:2]
+    assert np.array_equal(read_errors(source, 5), expected, equal_nan=True)
+
+
+def test_errors_are_read_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    class Costly(WithErrors):
+        def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
+            raise AssertionError
+
+    one = Costly(write_hdf5(tmp_path / "a.h5", flux=FLUX))
+    for source in (Selected(one, [0, 5]), Repeated(one, 2), Concatenated([one, one])):
+        assert source.has_errors
+        assert len(read_all(source, 7)) == len(source)
+
+
+def test_sources_with_and_without_errors_are_refused_by_name(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.h5", flux=FLUX)
+    sources: list[Source] = [WithErrors(path), Hdf5Source(path)]
+    for pair in (sources, sources[::-1]):
+        with pytest.raises(SourceShapeError, match=r"a\.h5.* has errors .*a\.h5.* has none"):
+            Concatenated(pair)
 
 
 @pytest.mark.parametrize("times", [0, -1, 1.5, None])
@@ -161,3 +193,36 @@ def test_notes_are_passed_on(pair: Source, tmp_path: Path) -> None:
     assert Selected(noted, [0]).notes == Repeated(noted, 2).notes == noted.notes
     assert Concatenated([plain, noted, Repeated(noted, 2)]).notes == 2 * noted.notes
     assert pair.notes == ()
+
+
+class _Unchanged(MemorySource):
+    """Flux on the same wavelengths as that of `_Changing`."""
+
+    wavelength = np.linspace(5000.0, 5001.0, N_PIXELS)
+
+
+class _Changing(_Unchanged):
+    """Flux that is read from a folder, whose files tell nothing of it."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (Path("/raw"),)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda source: Selected(source, [0, 2]),
+        lambda source: Repeated(source, 2),
+        lambda source: Resampled(source, resolve_grid([5000.2, 5000.5])),
+        lambda source: Concatenated([source, _Unchanged(FLUX[:3])]),
+        lambda source: Concatenated([_Unchanged(FLUX[:3]), source]),
+    ],
+)
+def test_a_wrapper_tells_that_the_spectra_of_its_source_changed_and_where_they_are(
+    wrap: Callable[[Source], Source],
+) -> None:
+    wrapped = wrap(_Changing(FLUX))
+    assert wrapped.fingerprint == wrap(_Changing(FLUX.copy())).fingerprint
+    assert wrapped.fingerprint != wrap(_Changing(FLUX + 1)).fingerprint
+    assert wrapped.folders == (Path("/raw"),)

@@ -1,4 +1,4 @@
-"""The contract of an open store: one suite for every format, encoding and way of reading."""
+"""The contract of an open store, for every format, encoding and way of reading, and errors."""
 
 import json
 import multiprocessing
@@ -17,10 +17,13 @@ import pytest
 
 from galahstream.conversion.convert import convert
 from galahstream.errors import DamagedRowError, OptionError, StoreFormatError
+from galahstream.sources.base import Source
 from galahstream.store import SpectraStore, Store, open_store
-from galahstream.store.flux import RowSpan
-from galahstream.store.quantization import DEFAULT_RANGE, Float32, Quantized16
+from galahstream.store.formats import format_of
+from galahstream.store.manifest import ErrorCounts, signed
+from galahstream.store.quantization import DEFAULT_RANGE, Float16, Float32, Quantized16
 from galahstream.store.readers import Reading
+from galahstream.store.row_array import RowArray, RowSpan
 from tests.conftest import N_PIXELS, N_STARS, Pair, make_pair
 
 LABELS = ("mass", "age", "l_bol", "dist", "teff", "logg", "fe_h", "snr")
@@ -28,6 +31,7 @@ ENCODINGS: dict[str, Float32 | Quantized16] = {
     "float32": Float32(),
     "uint16": Quantized16.over(*DEFAULT_RANGE),
 }
+KINDS = [(dtype, has_errors) for dtype in ENCODINGS for has_errors in (False, True)]
 ROWS = np.array([41, 3, 3, 0, 59, 17])
 DAMAGED = 17
 
@@ -39,26 +43,64 @@ class Example:
     path: Path
     pair: Pair
     encoding: Float32 | Quantized16
+    has_errors: bool
+
+    @property
+    def source(self) -> Source | Path:
+        """What the store was made of."""
+        return self.pair.with_errors if self.has_errors else self.pair.folder
 
     def expected(self, store: Store) -> npt.NDArray[np.float32]:
         """Return the flux that the store has to give, shape (N, L)."""
         return self.encoding.decode(self.encoding.encode(self.pair.spectra[store.source_row]))
 
+    def expected_error(self, store: Store) -> npt.NDArray[np.float32]:
+        """Return the errors that the store has to give, shape (N, L)."""
+        errors = self.pair.errors[store.source_row]
+        is_known = (errors >= 2.0**-24) & (errors <= 65504)
+        known = np.where(is_known, errors, np.nan)
+        return known.astype(np.float16).astype(np.float32)
 
-def damage(path: Path, row: int) -> None:
-    """Change one pixel of a row, leaving everything else as it is."""
+    def expected_arrays(self, store: Store) -> list[tuple[RowArray, npt.NDArray[np.float32]]]:
+        """Return the flux and the errors of the store with what they have to give."""
+        arrays = [(store.flux, self.expected(store))]
+        if store.error is not None:
+            arrays.append((store.error, self.expected_error(store)))
+        return arrays
+
+
+def damage(path: Path, row: int, name: str = "flux") -> None:
+    """Change one pixel of a row of flux or errors, leaving everything else as it is."""
     if path.is_dir():
-        flux = np.load(path / "flux.npy", mmap_mode="r+")
-        flux[row, 5] += 1
-        flux.flush()
+        values = np.load(path / f"{name}.npy", mmap_mode="r+")
+        values[row, 5] += 1
+        values.flush()
         return
     with h5py.File(path, "r+") as file:
-        file["flux"][row, 5] += 1
+        file[name][row, 5] += 1
 
 
 def read_row(store: Store, row: int) -> npt.NDArray[np.float32]:
     """Read a row, in a process that the store is sent to."""
+    if store.error is not None:
+        _ = store.error[row]
     return store.flux[row]
+
+
+def manifest_body(path: Path) -> dict[str, Any]:
+    """Return the fields of a store's manifest without their digest."""
+    body: dict[str, Any] = json.loads(format_of(path).read_manifest(path))
+    del body["digest"]
+    return body
+
+
+def write_manifest(path: Path, body: dict[str, Any]) -> None:
+    """Replace the manifest of a store by another one, with the digest that fits."""
+    if path.is_dir():
+        (path / "manifest.json").write_text(signed(body))
+        return
+    with h5py.File(path, "r+") as file:
+        file.attrs["manifest"] = np.bytes_(signed(body))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +118,8 @@ class StoreContract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "example" in metafunc.fixturenames:
-            metafunc.parametrize("example", list(ENCODINGS), indirect=True, scope="class")
+            ids = [dtype + (", errors" if has_errors else "") for dtype, has_errors in KINDS]
+            metafunc.parametrize("example", KINDS, indirect=True, scope="class", ids=ids)
         if "reading" in metafunc.fixturenames:
             metafunc.parametrize("reading", self.readings)
 
@@ -85,10 +128,12 @@ class StoreContract:
     def example(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ) -> Example:
+        dtype, has_errors = request.param
         folder = tmp_path_factory.mktemp("contract")
         pair = make_pair(folder / "raw")
-        with convert(pair.folder, folder / "store", dtype=request.param, **cls.options) as store:
-            return Example(store.path, pair, ENCODINGS[request.param])
+        example = Example(folder / "store", pair, ENCODINGS[dtype], has_errors)
+        convert(example.source, example.path, dtype=dtype, **cls.options).close()
+        return example
 
     @pytest.fixture
     def store(self, example: Example, reading: Reading) -> Iterator[Store]:
@@ -96,17 +141,17 @@ class StoreContract:
             yield store
 
     @pytest.fixture
-    def damaged(self, example: Example, tmp_path: Path) -> Path:
-        """A store of its own of which one pixel was changed."""
-        with convert(
-            example.pair.folder,
-            tmp_path / "damaged",
-            dtype="float32" if isinstance(example.encoding, Float32) else "uint16",
-            **self.options,
-        ) as store:
-            path = store.path
-        damage(path, DAMAGED)
-        return path
+    def copy(self, example: Example, tmp_path: Path) -> Path:
+        """A store of its own."""
+        dtype: Any = "float32" if isinstance(example.encoding, Float32) else "uint16"
+        with convert(example.source, tmp_path / "copy", dtype=dtype, **self.options) as store:
+            return store.path
+
+    @pytest.fixture
+    def damaged(self, copy: Path) -> Path:
+        """A store of its own of which one pixel of flux was changed."""
+        damage(copy, DAMAGED)
+        return copy
 
     def test_arrays_are_those_of_the_source(self, store: Store, example: Example) -> None:
         assert len(store) == N_STARS
@@ -118,10 +163,9 @@ class StoreContract:
             assert np.array_equal(store.labels[name], example.pair.labels[store.source_row, k])
         assert store.label_units["teff"] == "K"
 
-    def test_flux_is_read_by_number_slice_list_mask_and_nothing(
+    def test_rows_are_read_by_number_slice_list_mask_and_nothing(
         self, store: Store, example: Example
     ) -> None:
-        expected = example.expected(store)
         selections: list[Any] = [
             slice(None), slice(5, 50, 7), slice(50, 5, -9), slice(9, 9), [9, 2, 2], [-1, 0], [],
             store.split == 2, np.zeros(N_STARS, dtype=bool), ROWS, ROWS.astype(np.uint8),
@@ -131,15 +175,30 @@ class StoreContract:
             rows = selection if isinstance(selection, slice | int) else np.asarray(selection)
             if isinstance(rows, np.ndarray) and rows.size == 0:
                 rows = slice(0, 0)
-            assert store.flux[selection].tobytes() == expected[rows].tobytes(), selection
-            assert store.flux[selection].dtype == np.float32
-        assert [row.tobytes() for row in store.flux] == [row.tobytes() for row in expected]
+            for array, expected in example.expected_arrays(store):
+                assert array[selection].tobytes() == expected[rows].tobytes(), selection
+                assert array[selection].dtype == np.float32
+        for array, expected in example.expected_arrays(store):
+            assert [row.tobytes() for row in array] == [row.tobytes() for row in expected]
 
     def test_rows_that_do_not_exist_are_an_error(self, store: Store) -> None:
         wrong: list[Any] = [N_STARS, -N_STARS - 1, [0, N_STARS], 1.5, "3", [[0]], [True, False]]
         for selection in wrong:
-            with pytest.raises(IndexError, match="row"):
-                store.flux[selection]
+            for array in store.spectra.values():
+                with pytest.raises(IndexError, match="row"):
+                    array[selection]
+
+    def test_errors_are_there_if_the_source_has_them(self, store: Store, example: Example) -> None:
+        assert list(store.spectra) == ["flux", "error"][: 1 + example.has_errors]
+        assert ("error_counts" in manifest_body(store.path)) == example.has_errors
+        assert ("error_digests" in store.arrays) == example.has_errors
+        if store.error is None:
+            assert store.manifest.error_counts is None
+            return
+        assert store.error.shape == store.flux.shape
+        assert store.error.dtype == np.dtype("<f2")
+        assert store.error.encoding == Float16()
+        assert store.manifest.error_counts == ErrorCounts(1, 1, 2, 2)
 
     def test_stored_rows_are_the_encoded_flux(self, store: Store, example: Example) -> None:
         stored = store.flux.read_stored(ROWS)
@@ -169,14 +228,16 @@ class StoreContract:
             assert positions == list(range(N_STARS))
 
     def test_rows_are_verified_when_they_are_first_read(self, store: Store) -> None:
-        verified = store.flux.verified
-        assert verified is not None
-        assert not verified.all_verified(ROWS)
-        _ = store.flux[ROWS]
-        assert verified.all_verified(ROWS)
-        assert not verified.all_verified(np.arange(N_STARS))
+        for array in store.spectra.values():
+            assert array.verified is not None
+            assert not array.verified.all_verified(ROWS)
+            _ = array[ROWS]
+            assert array.verified.all_verified(ROWS)
+            assert not array.verified.all_verified(np.arange(N_STARS))
         assert store.verify().tolist() == []
-        assert verified.all_verified(np.arange(N_STARS))
+        for array in store.spectra.values():
+            assert array.verified is not None
+            assert array.verified.all_verified(np.arange(N_STARS))
 
     def test_nothing_of_a_damaged_row_is_handed_out(self, damaged: Path, reading: Reading) -> None:
         with open_store(damaged, reading=reading) as store:
@@ -189,6 +250,38 @@ class StoreContract:
                 assert f"row {DAMAGED} (star {store.ids[DAMAGED]})" in message
                 assert store.locate(DAMAGED) in message
             assert store.verify().tolist() == [DAMAGED]
+
+    def test_nothing_of_damaged_errors_is_handed_out(
+        self, copy: Path, example: Example, reading: Reading
+    ) -> None:
+        if not example.has_errors:
+            pytest.skip("a store without errors")
+        damage(copy, 3, "flux")
+        damage(copy, DAMAGED, "error")
+        with open_store(copy, reading=reading) as store:
+            assert store.error is not None
+            assert store.flux[DAMAGED].shape == store.error[3].shape == (N_PIXELS,)
+            for rows in (DAMAGED, [3, DAMAGED], slice(None)):
+                with pytest.raises(DamagedRowError) as caught:
+                    _ = store.error[rows]
+                message = str(caught.value)
+                assert f"row {DAMAGED} (star {store.ids[DAMAGED]})" in message
+                assert store.error.locate(DAMAGED) in message
+            assert store.verify().tolist() == [3, DAMAGED]
+
+    def test_errors_that_are_only_claimed_are_an_error(self, copy: Path, example: Example) -> None:
+        body = manifest_body(copy)
+        if example.has_errors:
+            body["digests"].pop("error_digests")
+        else:
+            body["error_counts"] = dict.fromkeys(vars(ErrorCounts()), 0)
+        write_manifest(copy, body)
+        with pytest.raises(StoreFormatError, match="'error_counts'"):
+            open_store(copy)
+        body["digests"]["error_digests"] = "0" * 16
+        write_manifest(copy, body)
+        with pytest.raises(StoreFormatError, match="error"):
+            open_store(copy)
 
     def test_opened_with_verify_open_no_row_is_verified(
         self, damaged: Path, reading: Reading
@@ -203,13 +296,15 @@ class StoreContract:
     def test_it_pickles_to_a_spawned_process(
         self, store: Store, example: Example, spawned: Pool
     ) -> None:
-        _ = store.flux[0]  # files are open
+        for array in store.spectra.values():
+            _ = array[0]  # files are open
         assert len(pickle.dumps(store)) < 1024
         row = spawned.apply(read_row, (store, 7))
         assert row.tobytes() == example.expected(store)[7].tobytes()
-        assert store.flux.verified is not None
-        assert store.flux.verified.all_verified(np.array([0, 7]))
-        assert not store.flux.verified.all_verified(np.array([8]))
+        for array in store.spectra.values():
+            assert array.verified is not None
+            assert array.verified.all_verified(np.array([0, 7]))
+            assert not array.verified.all_verified(np.array([8]))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
     def test_it_survives_a_fork(self, store: Store, example: Example) -> None:
@@ -240,27 +335,31 @@ class StoreContract:
         assert info["split"] == {"train": 42, "val": 9, "test": 9}
         assert tuple(info["labels"]) == LABELS
         assert info["pixel_counts"] == {"nan": 1, "infinite": 1, "negative": 1, "zero": 1}
+        counts = {"nan": 1, "infinite": 1, "zero_or_negative": 2, "outside": 2}
+        assert info["error_counts"] == (None if store.error is None else counts)
         assert (info["quantization"] is None) == isinstance(store.flux.encoding, Float32)
         assert description.stars == 60
         assert description.labels == store.manifest.labels
 
     def test_it_reads_again_after_it_was_closed(self, store: Store, example: Example) -> None:
-        expected = example.expected(store)
         for _ in range(3):
-            assert store.flux[3].tobytes() == expected[3].tobytes()
+            for array, expected in example.expected_arrays(store):
+                assert array[3].tobytes() == expected[3].tobytes()
             store.close()
         store.close()
         with store:
             _ = store.flux[3]
-        assert store.flux[4].tobytes() == expected[4].tobytes()
+        for array, expected in example.expected_arrays(store):
+            assert array[4].tobytes() == expected[4].tobytes()
 
     def test_prefetching_and_releasing_change_nothing(self, store: Store, example: Example) -> None:
-        expected = example.expected(store)
         for _ in range(3):
-            store.prefetch(ROWS)
-            assert store.flux[ROWS].tobytes() == expected[ROWS].tobytes()
+            for array, expected in example.expected_arrays(store):
+                array.prefetch(ROWS)
+                assert array[ROWS].tobytes() == expected[ROWS].tobytes()
             store.release_pages()
-            assert store.flux[:].tobytes() == expected.tobytes()
+            for array, expected in example.expected_arrays(store):
+                assert array[:].tobytes() == expected.tobytes()
         store.close()
         store.release_pages()
 
@@ -278,7 +377,8 @@ class StoreContract:
 
     def test_numpys_error_settings_do_not_matter(self, store: Store, example: Example) -> None:
         with np.errstate(all="raise"):
-            assert store.flux[:].tobytes() == example.expected(store).tobytes()
+            for array, expected in example.expected_arrays(store):
+                assert array[:].tobytes() == expected.tobytes()
             assert store.verify().tolist() == []
 
     def test_it_is_a_spectra_store(self, store: Store) -> None:

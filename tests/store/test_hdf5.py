@@ -118,7 +118,7 @@ def test_plain_rows_are_read_by_offset(
     with h5py.File(path) as file:
         index = row_index(file["flux"], path)
     assert index is not None
-    for reader in (MappedReader(index), PreadReader(index), Hdf5Reader(path)):
+    for reader in (MappedReader(index), PreadReader(index), Hdf5Reader(path, "flux")):
         assert np.array_equal(gathered(reader, ROWS), FLUX[ROWS], equal_nan=True), reader.access
         reader.prefetch(ROWS)
         reader.close()
@@ -133,7 +133,7 @@ def test_all_other_rows_go_through_h5py(tmp_path: Path, write: Callable[[h5py.Fi
     with h5py.File(path) as file:
         assert row_index(file["flux"], path) is None
         wanted = file["flux"][:]
-    assert np.array_equal(gathered(Hdf5Reader(path), ROWS), wanted[ROWS], equal_nan=True)
+    assert np.array_equal(gathered(Hdf5Reader(path, "flux"), ROWS), wanted[ROWS], equal_nan=True)
 
 
 @pytest.mark.parametrize("write", [*PLAIN, *OTHERS[:-1]], ids=lambda write: str(write.__name__))

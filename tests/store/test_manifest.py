@@ -1,17 +1,21 @@
 import contextlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galahstream.conversion.convert import convert
 from galahstream.errors import GalahStreamError, StoreFormatError
+from galahstream.sources.base import Source
 from galahstream.store import Store
 from galahstream.store.manifest import Manifest, signed
 from galahstream.survey.provenance import Provenance
 from galahstream.validation import FieldError
+from tests.conftest import Pair
 from tests.test_validation import ANYTHING
 
 
@@ -46,6 +50,9 @@ def body(npy_store: Store) -> dict[str, Any]:
         ("compression", "zip"),
         ("provenance", {"survey": 4}),
         ("split_seed", 2**63),
+        ("error_counts", {"nan": 0, "infinite": 0, "zero_or_negative": 0, "outside": 0}),
+        ("error_counts", {"nan": -1}),
+        ("error_counts", 7),
         ("missing_values", [1.0, "-9999"]),
         ("kind", ["galahstream store"]),
     ],
@@ -105,12 +112,20 @@ def test_a_manifest_with_earlier_names_opens(body: dict[str, Any]) -> None:
         Manifest.from_json(text.replace('"clipped": 3', '"clipped": 4'), "manifest.json")
 
 
-def test_no_manifest_of_a_plan_is_longer_than_its_largest(npy_store: Store) -> None:
-    manifest = npy_store.manifest
-    largest = manifest.largest
-    largest.check_readable()
-    assert len(manifest.to_json()) < len(largest.to_json())
-    assert largest.largest == largest
+def test_no_manifest_of_a_plan_is_longer_than_its_largest(pair: Pair, tmp_path: Path) -> None:
+    sources: list[Path | Source] = [pair.folder, pair.with_errors]
+    for number, source in enumerate(sources):
+        manifest = convert(source, tmp_path / str(number)).manifest
+        largest = manifest.largest
+        largest.check_readable()
+        assert len(manifest.to_json()) < len(largest.to_json())
+        assert largest.largest == largest
+
+
+def test_a_manifest_with_errors_comes_back(pair: Pair, tmp_path: Path) -> None:
+    manifest = convert(pair.with_errors, tmp_path / "store").manifest
+    assert Manifest.from_json(manifest.to_json(), "manifest.json") == manifest
+    assert manifest.spec.has_errors
 
 
 @pytest.mark.slow

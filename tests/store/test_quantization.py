@@ -11,6 +11,7 @@ from galahstream.errors import OptionError
 from galahstream.store.quantization import (
     DEFAULT_RANGE,
     NO_VALUE,
+    Float16,
     Float32,
     Quantized16,
 )
@@ -51,8 +52,12 @@ def test_pixels_that_are_not_finite_have_no_value_and_those_outside_are_clipped(
     assert not DEFAULT.holds(np.nan, np.nan)
 
 
-@pytest.mark.parametrize("encoding", [Float32(), DEFAULT, Quantized16.over(-1e38, 1e38)], ids=str)
-def test_an_encoding_ignores_numpys_error_settings(encoding: Float32 | Quantized16) -> None:
+@pytest.mark.parametrize(
+    "encoding", [Float32(), Float16(), DEFAULT, Quantized16.over(-1e38, 1e38)], ids=str
+)
+def test_an_encoding_ignores_numpys_error_settings(
+    encoding: Float32 | Float16 | Quantized16,
+) -> None:
     expected = encoding.encode(SPECIAL), encoding.count_outside(SPECIAL)
     with np.errstate(all="raise"):
         encoding = dataclasses.replace(encoding)  # without tables that were made before
@@ -60,6 +65,42 @@ def test_an_encoding_ignores_numpys_error_settings(encoding: Float32 | Quantized
         encoding.decode(stored)
         assert np.array_equal(stored, expected[0], equal_nan=True)
         assert encoding.count_outside(SPECIAL) == expected[1]
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(2**-24, 65504, width=32)))
+def test_an_error_is_off_by_at_most_a_2048th(error: npt.NDArray[np.float32]) -> None:
+    encoding = Float16()
+    decoded = encoding.decode(encoding.encode(error)).astype(np.float64)
+    smallest_step = np.maximum(error, encoding.smallest_normal) * 2.0**-11
+    assert (abs(decoded - error) <= smallest_step).all()
+    assert (decoded > 0).all()
+    assert encoding.count_outside(error) == 0
+    assert encoding.holds(float(error.min()), float(error.max()))
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 300)))
+def test_errors_are_stored_or_unknown_and_counted(error: npt.NDArray[np.float32]) -> None:
+    encoding = Float16()
+    decoded = encoding.decode(encoding.encode(error))
+    is_held = (error >= 2.0**-24) & (error <= 65504)
+    assert np.array_equal(np.isfinite(decoded), is_held)
+    n_finite = int(np.count_nonzero(np.isfinite(error)))
+    assert encoding.count_outside(error) == n_finite - int(np.count_nonzero(is_held))
+    assert encoding.holds(float(error.min()), float(error.max())) == bool(is_held.all())
+
+
+def test_stored_errors_survive_decoding_and_encoding() -> None:
+    stored = np.arange(1, 0x7C00, dtype=np.uint16).view(np.float16)
+    encoding = Float16()
+    assert encoding.encode(encoding.decode(stored)).tobytes() == stored.tobytes()
+
+
+def test_every_unknown_error_is_stored_as_the_same_nan() -> None:
+    nans = np.array([0x7FC00000, 0xFFC00001, 0x7F800001], np.uint32).view(np.float32)
+    others = np.array([0, -0.0, -1, np.inf, -np.inf, 65505, 1e-9], np.float32)
+    unknown = np.concatenate((nans, others))
+    stored = Float16().encode(unknown)
+    assert stored.view(np.uint16).tolist() == [0x7E00] * len(unknown)
 
 
 @pytest.mark.slow

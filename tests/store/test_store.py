@@ -29,6 +29,24 @@ def test_plain_numpy_and_h5py_read_the_stores(pair: Pair, tmp_path: Path) -> Non
         assert json.loads(file.attrs["manifest"])["n_stars"] == 60
 
 
+def test_plain_numpy_and_h5py_read_the_errors(pair: Pair, tmp_path: Path) -> None:
+    npy = convert(pair.with_errors, tmp_path / "a")
+    convert(pair.with_errors, tmp_path / "a.h5")
+    assert npy.error is not None
+    stored = np.load(tmp_path / "a" / "error.npy")
+    assert stored.dtype == np.float16
+    assert np.array_equal(stored.astype(np.float32), npy.error[:], equal_nan=True)
+    assert (tmp_path / "a" / "error.npy").stat().st_size == 4096 + 2 * stored.size
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["error"][:].tobytes() == stored.tobytes()
+
+
+def test_a_store_without_errors_has_no_file_for_them(npy_store: Store) -> None:
+    names = sorted(path.stem for path in npy_store.path.iterdir())
+    assert names == ["digests", "flux", "ids", "labels", "manifest", "source_row", "split",
+                     "wavelength"]  # fmt: skip
+
+
 def test_rows_of_the_real_length_start_on_pages(tmp_path: Path) -> None:
     np.save(tmp_path / "spectra.npy", np.ones((3, 16384), dtype=np.float32))
     store = convert(tmp_path / "spectra.npy", tmp_path / "store")
@@ -46,6 +64,14 @@ def test_two_runs_give_the_same_bytes(pair: Pair, tmp_path: Path, format: Format
     files = [path.name for path in first.iterdir()] if format == "npy" else [""]
     for name in files:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["error.npy", "error_digests.npy"])
+def test_missing_errors_are_refused_by_name(pair: Pair, tmp_path: Path, name: str) -> None:
+    path = convert(pair.with_errors, tmp_path / "store").path
+    (path / name).unlink()
+    with pytest.raises(StoreFormatError, match=name):
+        open_store(path)
 
 
 @pytest.mark.parametrize("name", ["flux.npy", "labels.npy", "manifest.json", "split.npy"])

@@ -94,7 +94,7 @@ def test_a_row_is_verified_once(npy_store: Store, monkeypatch: pytest.MonkeyPatc
         hashed.append(len(starts))
         return row_digests(buffer, starts, n_pixels)
 
-    monkeypatch.setattr("galahstream.store.flux.row_digests", counting)
+    monkeypatch.setattr("galahstream.store.row_array.row_digests", counting)
     dataset = gs.SpectraDataset(npy_store, split="all")
     loader = gs.SpectraLoader(dataset, 8, shuffle=True)
     for _ in range(3):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -183,6 +183,38 @@ def test_only_the_rows_asked_for_are_written(
     kernel(stored, starts, out, rows)
     assert np.array_equal(out[rows], in_order)
     assert (out[[1, 2, 5]] == 7).all()
+
+
+@with_both
+@pytest.mark.parametrize("transform", [None, LogFlux(), LogFlux(floor=1e-30)], ids=str)
+@pytest.mark.parametrize(
+    "encoding",
+    [Float32(), Quantized16.over(*DEFAULT_RANGE), HalfPrecision()],
+    ids=["float32", "uint16", "float16"],
+)
+@settings(deadline=None)  # the first example may compile the kernel
+@given(
+    pixels=st.sets(st.integers(0, 99), min_size=1).map(sorted),
+    starts=st.lists(st.integers(0, 200), max_size=5),
+)
+def test_some_pixels_of_rows_are_those_of_complete_rows(
+    backend: KernelBackend,
+    encoding: Encoding,
+    transform: FluxTransform,
+    pixels: list[int],
+    starts: list[int],
+) -> None:
+    flux = np.linspace(0.15, 2, 300, dtype=np.float32)
+    flux[::7] = np.resize(SPECIAL, flux[::7].shape)
+    with np.errstate(over="ignore"):  # half precision
+        stored = encoding.encode(flux)
+    rows = np.arange(len(starts))[::-1].copy() + 1
+    complete, out = (np.full((len(starts) + 2, n), 7, np.float32) for n in (100, len(pixels)))
+    first = np.array(starts, dtype=np.int64)
+    choose_kernel(encoding, transform, backend)(stored, first, complete, rows)
+    some = np.array(pixels, dtype=np.int64)
+    choose_kernel(encoding, transform, backend, some)(stored, first, out, rows)
+    assert np.array_equal(out, complete[:, pixels], equal_nan=True)
 
 
 @with_both

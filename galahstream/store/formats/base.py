@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from galahstream.store.layout import ArrayLocation, FluxWriter, RowIndex, StoreSpec
+from galahstream.store.layout import ArrayLocation, RowIndex, RowWriter, StoreSpec
 
 # Files that a file manager or a network file system puts into any folder.
 IGNORED_NAMES = (".DS_Store",)
@@ -24,13 +24,13 @@ class NewFiles(Protocol):
     Attributes
     ----------
     locations : mapping of str to ArrayLocation
-        Every array but the flux, by name.
-    flux : FluxWriter
-        Writes the flux.
+        Every array but the spectra, by name.
+    writers : mapping of str to RowWriter
+        Write the flux, and the errors of a store that has them, by name.
     """
 
     locations: Mapping[str, ArrayLocation]
-    flux: FluxWriter
+    writers: Mapping[str, RowWriter]
 
     def write_manifest(self, text: str) -> None:
         """Write the manifest, the last step: all other files are complete and closed."""
@@ -83,11 +83,11 @@ class StoreFormat(Protocol):
 
     def open_arrays(
         self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
-        """Return every array but the flux, and the byte offsets of the rows of flux.
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
+        """Return every array but the spectra, and the byte offsets of the rows of those.
 
-        The second result is None if the rows are compressed or scattered, and must
-        be read through h5py.
+        The offsets of an array are None if its rows are compressed or scattered, and
+        must be read through h5py.
 
         Raises
         ------

@@ -19,9 +19,9 @@ from galahstream.store.layout import (
     MANIFEST_LIMIT,
     ArrayLocation,
     ArraySpec,
-    FluxWriter,
-    OffsetFluxWriter,
+    OffsetRowWriter,
     RowIndex,
+    RowWriter,
     StoreSpec,
     map_array,
 )
@@ -45,12 +45,16 @@ class NewHdf5File:
     around the arrays.
     """
 
-    def __init__(self, path: Path, layout: Path, locations: dict[str, ArrayLocation]) -> None:
+    def __init__(
+        self, path: Path, layout: Path, spec: StoreSpec, locations: dict[str, ArrayLocation]
+    ) -> None:
         self._path, self._layout = path, layout
         self._filled = sorted(locations.values(), key=lambda location: location.offset)
-        self.flux: FluxWriter = OffsetFluxWriter(locations["flux"])
         self.locations: Mapping[str, ArrayLocation] = {
-            name: location for name, location in locations.items() if name != "flux"
+            name: locations[name] for name in spec.arrays()
+        }
+        self.writers: Mapping[str, RowWriter] = {
+            name: OffsetRowWriter(locations[name]) for name in spec.spectra()
         }
 
     def write_manifest(self, text: str) -> None:
@@ -66,12 +70,17 @@ class NewHdf5File:
 
 
 class NewCompressedHdf5File:
-    """A file with compressed flux, which HDF5 writes itself."""
+    """A file with compressed spectra, which HDF5 writes itself."""
 
     def __init__(self, path: Path, spec: StoreSpec, locations: dict[str, ArrayLocation]) -> None:
         self._path = path
         self.locations: Mapping[str, ArrayLocation] = locations
-        self.flux: FluxWriter = CompressedFluxWriter(path, spec)
+        # Each split fills a chunk of its own in turn: three are open at a time.
+        cache = 8 * spec.chunk_rows * spec.n_pixels * spec.flux.dtype.itemsize
+        file = h5py.File(path, "r+", libver=_LIBVER, rdcc_nbytes=cache, rdcc_w0=1.0)
+        self.writers: Mapping[str, RowWriter] = {
+            name: CompressedRowWriter(file, name) for name in spec.spectra()
+        }
 
     def write_manifest(self, text: str) -> None:
         """Write the manifest."""
@@ -108,16 +117,18 @@ class Hdf5Format:
             for name, array in spec.arrays().items():
                 _create(file, name, array)
             chunk = (min(spec.chunk_rows, spec.n_stars), spec.n_pixels)
-            _create(file, "flux", spec.flux, chunk, spec.compression)
+            for name, array in spec.spectra().items():
+                _create(file, name, array, chunk, spec.compression)
+            is_compressed = spec.compression is not None
             locations = {
                 name: _contiguous_location(dataset, path)
                 for name, dataset in file.items()
-                if name != "flux" or spec.compression is None
+                if not (is_compressed and name in spec.spectra())
             }
         preallocate(path, layout.stat().st_size)
-        if spec.compression is not None:
+        if is_compressed:
             return NewCompressedHdf5File(path, spec, locations)
-        return NewHdf5File(path, layout, locations)
+        return NewHdf5File(path, layout, spec, locations)
 
     def layout_of(self, path: Path, spec: StoreSpec) -> tuple[StoreSpec, int]:
         """Return chunking and manifest size of a file, which may be older than its manifest says.
@@ -163,27 +174,30 @@ class Hdf5Format:
 
     def open_arrays(
         self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
-        """Return every array but the flux, mapped where possible, and the offsets of the rows."""
-        arrays = {}
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
+        """Return every array but the spectra, mapped where possible, and the offsets of those."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        spectra: dict[str, RowIndex | None] = {}
         try:
             with self._open(path) as file:
                 for name, array in spec.arrays().items():
                     dataset = _checked_dataset(file, name, array, path)
                     location = _mappable_location(dataset, path)
                     arrays[name] = dataset[()] if location is None else map_array(location)
-                flux = _checked_dataset(file, "flux", spec.flux, path)
-                rows = row_index(flux, path)
-                if rows is None:
-                    _warn_of_costly_chunks(flux, path)
+                for name, array in spec.spectra().items():
+                    dataset = _checked_dataset(file, name, array, path)
+                    spectra[name] = row_index(dataset, path)
+                    if spectra[name] is None:
+                        _warn_of_costly_chunks(dataset, name, path)
         except StoreFormatError:
             raise
         except _HDF5_ERRORS as error:
             msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
             raise StoreFormatError(msg) from error
-        if rows is not None:
-            _check_size(path, "flux", rows.stop)
-        return arrays, rows
+        for name, rows in spectra.items():
+            if rows is not None:
+                _check_size(path, name, rows.stop)
+        return arrays, spectra
 
     def foreign_content(self, path: Path) -> str | None:
         """Return why a file is not a store; None if it is one."""
@@ -199,23 +213,22 @@ class Hdf5Format:
         return h5py.File(path, "r", locking=self._locking)
 
 
-class CompressedFluxWriter:
-    """Writes rows through h5py, which compresses each chunk when it is full."""
+class CompressedRowWriter:
+    """Writes rows of a dataset through h5py, which compresses each chunk when it is full."""
 
     location: ArrayLocation | None = None
     is_parallel = False  # HDF5 admits one thread at a time, and chunks are written in order
 
-    def __init__(self, path: Path, spec: StoreSpec) -> None:
-        # Each split fills a chunk of its own in turn: three are open at a time.
-        cache = 8 * spec.chunk_rows * spec.n_pixels * spec.flux.dtype.itemsize
-        self._file = h5py.File(path, "r+", libver=_LIBVER, rdcc_nbytes=cache, rdcc_w0=1.0)
+    def __init__(self, file: h5py.File, name: str) -> None:
+        self._file = file
+        self._name = name
 
-    def write(self, first_row: int, flux: npt.NDArray[np.generic]) -> None:
+    def write(self, first_row: int, stored: npt.NDArray[np.generic]) -> None:
         """Write rows from `first_row` on."""
-        self._file["flux"][first_row : first_row + len(flux)] = flux
+        self._file[self._name][first_row : first_row + len(stored)] = stored
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, also for the other datasets, which are complete too."""
         self._file.close()
 
 
@@ -357,7 +370,7 @@ def _chunk_offsets(dataset: h5py.Dataset, properties: Any) -> npt.NDArray[np.int
     return offsets if (offsets >= 0).all() else None
 
 
-def _warn_of_costly_chunks(dataset: h5py.Dataset, path: Path) -> None:
+def _warn_of_costly_chunks(dataset: h5py.Dataset, name: str, path: Path) -> None:
     chunks = dataset.chunks
     if chunks is None:
         return
@@ -366,9 +379,9 @@ def _warn_of_costly_chunks(dataset: h5py.Dataset, path: Path) -> None:
     factor = bytes_read / dataset.shape[1]
     if factor >= _SLOW_READ_FACTOR:
         warnings.warn(
-            f"{path}: flux is stored in chunks of {chunks[0]} x {chunks[1]}, so that one spectrum "
-            f"reads {chunks_per_row} chunks and {factor:.0f} times its bytes; rewrite it with "
-            f"'h5repack -f flux:NONE -l flux:CHUNK=1x{dataset.shape[1]} {path} NEW'",
+            f"{path}: {name} is stored in chunks of {chunks[0]} x {chunks[1]}, so that one "
+            f"spectrum reads {chunks_per_row} chunks and {factor:.0f} times its bytes; rewrite it "
+            f"with 'h5repack -f {name}:NONE -l {name}:CHUNK=1x{dataset.shape[1]} {path} NEW'",
             CostlyChunksWarning,
             stacklevel=2,
         )

@@ -12,14 +12,13 @@ import numpy.typing as npt
 from galahstream.errors import OptionError, StoreFormatError
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.layout import (
-    ARRAY_NAMES,
     MANIFEST_LIMIT,
     ArrayLocation,
     ArraySpec,
-    FluxWriter,
-    NullFluxWriter,
-    OffsetFluxWriter,
+    NullRowWriter,
+    OffsetRowWriter,
     RowIndex,
+    RowWriter,
     StoreSpec,
     map_array,
 )
@@ -27,19 +26,19 @@ from galahstream.system.disk import preallocate, write_at
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
-_FLUX_NAME = "flux.npy"
 _MAX_HEADER_LENGTH = 10_000
-_FILE_NAMES = {MANIFEST_NAME, _FLUX_NAME, *(f"{name}.npy" for name in ARRAY_NAMES)}
+_LARGEST_SPEC = StoreSpec(0, 0, 0, "float32", has_errors=True)
+_ARRAY_NAMES = (*_LARGEST_SPEC.spectra(), *_LARGEST_SPEC.arrays())
 
 
 class NewNpyFiles:
     """The folder of a store that is being written."""
 
     def __init__(
-        self, folder: Path, locations: Mapping[str, ArrayLocation], flux: FluxWriter
+        self, folder: Path, locations: Mapping[str, ArrayLocation], writers: Mapping[str, RowWriter]
     ) -> None:
         self.locations = locations
-        self.flux = flux
+        self.writers = writers
         self._manifest = folder / MANIFEST_NAME
 
     def write_manifest(self, text: str) -> None:
@@ -57,15 +56,19 @@ class NpyFormat:
     ) -> NewNpyFiles:
         """Create the folder with its arrays at their final sizes."""
         path.mkdir(exist_ok=True)
-        if linked_flux is not None:
-            _link(linked_flux, path / _FLUX_NAME)
+        for name in set(_ARRAY_NAMES) - {*spec.spectra(), *spec.arrays()}:
+            _file(path, name).unlink(missing_ok=True)  # of a run whose journal was lost
         locations = {
-            name: create_array(path / f"{name}.npy", array) for name, array in spec.arrays().items()
+            name: create_array(_file(path, name), array) for name, array in spec.arrays().items()
         }
-        flux: FluxWriter = NullFluxWriter()
-        if linked_flux is None:
-            flux = OffsetFluxWriter(create_array(path / _FLUX_NAME, spec.flux))
-        return NewNpyFiles(path, locations, flux)
+        writers: dict[str, RowWriter] = {}
+        for name, array in spec.spectra().items():
+            if name == "flux" and linked_flux is not None:
+                _link(linked_flux, _file(path, name))
+                writers[name] = NullRowWriter()
+            else:
+                writers[name] = OffsetRowWriter(create_array(_file(path, name), array))
+        return NewNpyFiles(path, locations, writers)
 
     def layout_of(self, path: Path, spec: StoreSpec) -> tuple[StoreSpec, int]:
         """Return `spec`: the files need no room for the manifest."""
@@ -92,13 +95,16 @@ class NpyFormat:
 
     def open_arrays(
         self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], RowIndex | None]:
-        """Return every array but the flux, mapped, and the byte offsets of the rows of flux."""
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
+        """Return every array but the spectra, mapped, and the byte offsets of their rows."""
         locations = {
-            name: _locate(path / f"{name}.npy", array) for name, array in spec.arrays().items()
+            name: _locate(_file(path, name), array) for name, array in spec.arrays().items()
         }
-        flux = RowIndex.of(_locate(path / _FLUX_NAME, spec.flux))
-        return {name: map_array(location) for name, location in locations.items()}, flux
+        spectra: dict[str, RowIndex | None] = {
+            name: RowIndex.of(_locate(_file(path, name), array))
+            for name, array in spec.spectra().items()
+        }
+        return {name: map_array(location) for name, location in locations.items()}, spectra
 
     def foreign_content(self, path: Path) -> str | None:
         """Return the first file of a folder that does not belong to a store; None if all do."""
@@ -108,9 +114,10 @@ class NpyFormat:
             return f"it has no {MANIFEST_NAME}"
         if not is_store_folder(path):
             return f"its {MANIFEST_NAME} is not that of a store"
+        names = {MANIFEST_NAME, *(f"{name}.npy" for name in _ARRAY_NAMES)}
         for file_path in sorted(path.iterdir()):
             if not is_ignored_name(file_path.name) and (
-                file_path.name not in _FILE_NAMES or file_path.is_dir()
+                file_path.name not in names or file_path.is_dir()
             ):
                 return f"it holds {file_path.name!r}, which does not belong to a store"
         return None
@@ -123,6 +130,10 @@ def is_store_folder(path: Path) -> bool:
         return False
     with manifest.open("rb") as file:  # not parsed, since it may be damaged
         return b'"galahstream store"' in file.read(MANIFEST_LIMIT)
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
 
 
 def create_array(path: Path, array: ArraySpec) -> ArrayLocation:

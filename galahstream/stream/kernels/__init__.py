@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeGuard
 
+import numpy as np
+import numpy.typing as npt
+
 from galahstream.store.quantization import Encoding
+from galahstream.stream.kernels import errors as numpy_errors
 from galahstream.stream.kernels import numpy as numpy_kernels
-from galahstream.stream.kernels.base import Kernel
+from galahstream.stream.kernels.base import Kernel, Pixels
+from galahstream.stream.kernels.errors import ErrorKernel
 from galahstream.stream.transforms import FluxTransform, LogFlux
 
 __all__ = [
+    "ErrorKernel",
     "Kernel",
     "KernelBackend",
     "best_backend",
+    "choose_error_kernel",
     "choose_kernel",
     "is_fused",
     "numba_backend",
@@ -26,25 +33,28 @@ __all__ = [
 class KernelBackend:
     """The kernels of numba or numpy.
 
-    `make_kernel` takes an encoding and a `LogFlux` or None; `problem` tells why
-    numba's kernels cannot be used.
+    `make_kernel` takes an encoding, a `LogFlux` or None, and pixels or None;
+    `make_error_kernel` takes an encoding, a `LogFlux` or None, and pixels. `problem` tells
+    why numba's kernels cannot be used.
     """
 
     name: str
-    make_kernel: Callable[[Encoding, LogFlux | None], Kernel]
+    make_kernel: Callable[[Encoding, LogFlux | None, Pixels], Kernel]
+    make_error_kernel: Callable[[Encoding, LogFlux | None, npt.NDArray[np.int64]], ErrorKernel]
     problem: str = ""
 
 
 def numpy_backend(problem: str = "") -> KernelBackend:
     """Return the kernels of numpy."""
-    return KernelBackend("numpy", numpy_kernels.make_kernel, problem)
+    return KernelBackend("numpy", numpy_kernels.make_kernel, numpy_errors.make_kernel, problem)
 
 
 def numba_backend() -> KernelBackend:
     """Return the kernels of numba, whose import can raise any exception."""
     from galahstream.stream.kernels import numba as numba_kernels
+    from galahstream.stream.kernels import numba_errors
 
-    return KernelBackend("numba", numba_kernels.make_kernel)
+    return KernelBackend("numba", numba_kernels.make_kernel, numba_errors.make_kernel)
 
 
 @cache
@@ -63,7 +73,10 @@ def best_backend() -> KernelBackend:
 
 
 def choose_kernel(
-    encoding: Encoding, transform: FluxTransform, backend: KernelBackend | None = None
+    encoding: Encoding,
+    transform: FluxTransform,
+    backend: KernelBackend | None = None,
+    pixels: Pixels = None,
 ) -> Kernel:
     """Return the kernel that reads stored values for a transform.
 
@@ -77,9 +90,34 @@ def choose_kernel(
         The transform of a dataset.
     backend : KernelBackend, optional
         Whose kernels; by default those of :func:`best_backend`.
+    pixels : ndarray, shape (n,), int64, optional
+        Pixels to read of each row, increasing, counted from where it starts; by default
+        as many adjacent ones as the output holds, which is fastest.
     """
     log = transform if is_fused(transform) else None
-    return (backend or best_backend()).make_kernel(encoding, log)
+    return (backend or best_backend()).make_kernel(encoding, log, pixels)
+
+
+def choose_error_kernel(
+    encoding: Encoding,
+    log: LogFlux | None,
+    pixels: npt.NDArray[np.int64],
+    backend: KernelBackend | None = None,
+) -> ErrorKernel:
+    """Return the kernel that reads errors beside the flux.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        How the flux is stored.
+    log : LogFlux or None
+        Of its logarithm, the error is relative to the flux, of at least the floor.
+    pixels : ndarray, shape (n,), int64
+        Pixels to read of each row, increasing.
+    backend : KernelBackend, optional
+        Whose kernels; by default those of :func:`best_backend`.
+    """
+    return (backend or best_backend()).make_error_kernel(encoding, log, pixels)
 
 
 def is_fused(transform: FluxTransform) -> TypeGuard[LogFlux | None]:

@@ -15,7 +15,11 @@ Kernel: TypeAlias = Callable[
     None,
 ]
 """``kernel(buffer, starts, out, rows)`` fills row ``rows[i]`` of `out`, shape (m, width), float32,
-from ``buffer[starts[i] : starts[i] + width]``, which holds stored values."""
+from ``buffer[starts[i] : starts[i] + width]``, which holds stored values; a kernel that was made
+for some pixels from ``buffer[starts[i] + pixels]``."""
+
+Pixels: TypeAlias = npt.NDArray[np.int64] | None
+"""Pixels that a kernel reads of each row, increasing, shape (width,); None for adjacent ones."""
 
 
 def copy_rows(
@@ -44,6 +48,24 @@ def decode_rows(
         out[row] = encoding.decode(buffer[start : start + width])
         if log is not None:
             log.apply_in_place(out[row])
+
+
+def gather_rows(
+    kernel: Kernel,
+    pixels: npt.NDArray[np.int64],
+    buffer: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+) -> None:
+    """Collect some pixels of each row, and hand them side by side to a kernel for adjacent ones."""
+    end = int(pixels[-1]) + 1
+    gathered = np.empty(len(pixels), dtype=buffer.dtype)
+    first = np.zeros(1, dtype=np.int64)
+    for index, start in enumerate(starts.tolist()):
+        # mode="clip" spares np.take a second copy of the output; no pixel is outside.
+        np.take(buffer[start : start + end], pixels, out=gathered, mode="clip")
+        kernel(gathered, first, out, rows[index : index + 1])
 
 
 @lru_cache(maxsize=8)

@@ -7,12 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.store.quantization import Encoding, Float32, Quantized16
-from galahstream.stream.kernels.base import Kernel, copy_rows, decode_rows, log_table
+from galahstream.stream.kernels.base import (
+    Kernel,
+    Pixels,
+    copy_rows,
+    decode_rows,
+    gather_rows,
+    log_table,
+)
 from galahstream.stream.transforms import LogFlux
 
 
-def make_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
+def make_kernel(encoding: Encoding, log: LogFlux | None, pixels: Pixels = None) -> Kernel:
     """Return the kernel that decodes values and takes the logarithm if there is a `log`."""
+    kernel = _make_row_kernel(encoding, log)
+    return kernel if pixels is None else partial(gather_rows, kernel, pixels)
+
+
+def _make_row_kernel(encoding: Encoding, log: LogFlux | None) -> Kernel:
     if isinstance(encoding, Quantized16):
         table = encoding.table if log is None else log_table(encoding, log)
         return partial(_look_up_rows, table)

@@ -14,16 +14,22 @@ from galahstream.errors import WorkerError
 from galahstream.stream.items import SpectraItems
 
 Indices: TypeAlias = npt.NDArray[np.int64]
-FluxBuffer: TypeAlias = npt.NDArray[np.float32]
+SpectraBuffer: TypeAlias = npt.NDArray[np.float32]
 BatchTensors: TypeAlias = tuple[torch.Tensor, ...]
-"""Flux (n, L), and as far as the dataset gives them labels (n, K) and ids (n,)."""
-ReadItems: TypeAlias = Callable[[Indices, FluxBuffer], BatchTensors]
+"""Flux (n, L), and as far as the dataset gives them errors (n, L), labels (n, K) and ids (n,)."""
 
 NO_INDICES: Indices = np.empty(0, dtype=np.int64)
 
 # Bytes that the kernel maps around each page that is touched (fault-around).
 _FAULT_AROUND_BYTES = 64 * 1024
 _WAIT_STEP_S = 0.5
+
+
+class ReadItems(Protocol):
+    """The method of a dataset that reads items, into given buffers."""
+
+    def __call__(self, indices: Indices, /, *out: SpectraBuffer) -> BatchTensors:
+        """Return the tensors of items."""
 
 
 class BatchRequest(NamedTuple):
@@ -34,7 +40,7 @@ class BatchRequest(NamedTuple):
     indices : ndarray, shape (n,), int64
         The items, those of one batch or of several consecutive ones.
     prefetch : ndarray, shape (m,), int64
-        Items whose flux the disk is asked for before the items are read.
+        Items whose spectra the disk is asked for before the items are read.
     """
 
     indices: Indices
@@ -100,11 +106,16 @@ class BatchReader:
         self._memory_budget = memory_budget
         self._touched_bytes = 0
 
-    def read(self, request: BatchRequest, out: FluxBuffer) -> BatchTensors:
-        """Return the tensors of a request; the flux is in `out` unless a transform allocates."""
+    @property
+    def n_buffers(self) -> int:
+        """Number of buffers of a request: one for the flux, and one for the errors if any."""
+        return 1 + self.dataset.return_error
+
+    def read(self, request: BatchRequest, *out: SpectraBuffer) -> BatchTensors:
+        """Return the tensors of a request, in `out` unless a transform allocates."""
         if len(request.prefetch):
             self.dataset.prefetch(request.prefetch)
-        tensors = self._read_items(request.indices, out)
+        tensors = self._read_items(request.indices, *out)
         if self._memory_budget is not None:
             self._release_pages(len(request.indices), self._memory_budget)
         return tensors

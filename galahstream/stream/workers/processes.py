@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -26,7 +26,7 @@ from galahstream.stream.workers.base import (
     BatchReader,
     BatchRequest,
     BatchTensors,
-    FluxBuffer,
+    SpectraBuffer,
     closed_error,
     run_ahead,
     timeout_error,
@@ -78,10 +78,10 @@ class SharedBufferArena:
         self._mapping: mmap.mmap | None = None
         self._mapping_offset = self._mapping_slots = 0
         self._locations: dict[int, _SlotLocation] = {}
-        self._emptied: list[FluxBuffer] = []
+        self._emptied: list[SpectraBuffer] = []
         self.pool = BufferPool(shape, self._allocate, self._empty)
 
-    def offset(self, array: FluxBuffer) -> int:
+    def offset(self, array: SpectraBuffer) -> int:
         """Return the offset in the file of an array that was acquired from the pool."""
         location = self._locations[_address(array)]
         return location.mapping_offset + location.offset
@@ -91,7 +91,7 @@ class SharedBufferArena:
         self._closing()
         del self.pool
 
-    def _allocate(self, shape: tuple[int, int]) -> FluxBuffer:
+    def _allocate(self, shape: tuple[int, int]) -> SpectraBuffer:
         if self._emptied and len(self._emptied[-1]) >= shape[0]:
             return self._emptied.pop()
         size = slot_bytes(shape)
@@ -109,7 +109,7 @@ class SharedBufferArena:
         )
         return array
 
-    def _empty(self, array: FluxBuffer) -> None:
+    def _empty(self, array: SpectraBuffer) -> None:
         """Give the memory of a slot back to the system; its offset in the file stays reserved."""
         location = self._locations[_address(array)]
         if hasattr(mmap, "MADV_REMOVE"):
@@ -123,21 +123,25 @@ def slot_bytes(shape: tuple[int, int]) -> int:
     return -(-4 * shape[0] * shape[1] // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 
 
-def _as_batch(mapping: mmap.mmap, offset: int, shape: tuple[int, int]) -> FluxBuffer:
+def _as_batch(mapping: mmap.mmap, offset: int, shape: tuple[int, int]) -> SpectraBuffer:
     return np.frombuffer(mapping, np.float32, shape[0] * shape[1], offset).reshape(shape)
 
 
-def _address(array: FluxBuffer) -> int:
+def _address(array: SpectraBuffer) -> int:
     return int(array.__array_interface__["data"][0])
 
 
 class _Task:
-    """A request that a worker process has been given, and the slot for its flux."""
+    """A request that a worker process has been given, and the slots for its spectra."""
 
     def __init__(
-        self, flux: FluxBuffer, future: "Future[_OtherArrays]", name: str, timeout: float
+        self,
+        spectra: Sequence[SpectraBuffer],
+        future: "Future[_OtherArrays]",
+        name: str,
+        timeout: float,
     ) -> None:
-        self._flux = flux
+        self._spectra = spectra
         self._future = future
         self._name = name
         self._timeout = timeout
@@ -153,7 +157,7 @@ class _Task:
         except BaseException as error:
             error.add_note(f"while a worker process made {self._name}")
             raise
-        return tuple(torch.from_numpy(array) for array in (self._flux, *others))
+        return tuple(torch.from_numpy(array) for array in (*self._spectra, *others))
 
     def cancel(self) -> None:
         """Skip the request if no process has begun with it."""
@@ -195,9 +199,10 @@ class ProcessWorkerPool:
     ) -> None:
         context = options.start_context()
         _check_processes_can_start(reader.dataset, options, context)
-        _check_memory(shape, depth, options.num_workers)
+        _check_memory(shape, reader.n_buffers * (depth + 2), options.num_workers)
         self._depth = depth
         self._timeout = options.timeout
+        self._n_buffers = reader.n_buffers
         self._arena = SharedBufferArena(shape)
         self._is_closed = False
         init = options.worker_init_fn
@@ -235,19 +240,21 @@ class ProcessWorkerPool:
     def _submit(self, request: BatchRequest, name: str) -> _Task:
         if self._is_closed:
             raise closed_error()
-        flux = self._arena.pool.acquire(len(request.indices))
+        n_rows = len(request.indices)
+        spectra = [self._arena.pool.acquire(n_rows) for _ in range(self._n_buffers)]
+        offsets = [self._arena.offset(array) for array in spectra]
         try:
-            future = self._executor.submit(_read, request, self._arena.offset(flux))
+            future = self._executor.submit(_read, request, offsets)
         except BrokenProcessPool as error:
             raise lost_worker_error(name) from error
         # A slot must not be lent again before its process has written it, even if the
         # consumer left the loop: the callback refers to the slot until then.
-        future.add_done_callback(partial(_release, flux))
-        return _Task(flux, future, name, self._timeout)
+        future.add_done_callback(partial(_release, spectra))
+        return _Task(spectra, future, name, self._timeout)
 
 
-def _release(flux: FluxBuffer, future: "Future[Any]") -> None:
-    """Keep an array alive for as long as it is bound to this function."""
+def _release(spectra: Sequence[SpectraBuffer], future: "Future[Any]") -> None:
+    """Keep arrays alive for as long as they are bound to this function."""
 
 
 def _check_processes_can_start(
@@ -276,12 +283,12 @@ def _check_processes_can_start(
             raise OptionError(msg) from error
 
 
-def _check_memory(shape: tuple[int, int], depth: int, num_workers: int) -> None:
-    needed = (depth + 2) * slot_bytes(shape)
+def _check_memory(shape: tuple[int, int], n_slots: int, num_workers: int) -> None:
+    needed = n_slots * slot_bytes(shape)
     free = psutil.virtual_memory().available
     if needed > free:
         msg = (
-            f"{num_workers} worker processes share {needed:,} bytes for {depth + 2} batches of "
+            f"{num_workers} worker processes share {needed:,} bytes for {n_slots} arrays of "
             f"{shape[0]} x {shape[1]} float32, and {free:,} bytes of memory are free; take "
             f"fewer workers or a smaller batch"
         )
@@ -304,17 +311,18 @@ class _Worker:
         self._reader = reader
         self._n_pixels = reader.dataset.n_pixels
         self._descriptor = os.open(path, os.O_RDWR)
-        self._slots: dict[tuple[int, int], FluxBuffer] = {}
+        self._slots: dict[tuple[int, int], SpectraBuffer] = {}
 
-    def read(self, request: BatchRequest, offset: int) -> _OtherArrays:
-        """Write the flux into the slot at an offset; return the labels and ids."""
-        out = self._slot(offset, len(request.indices))
-        flux, *others = (tensor.numpy() for tensor in self._reader.read(request, out))
-        if _address(flux) != _address(out):  # a transform that allocated its result
-            out[:] = flux
-        return others
+    def read(self, request: BatchRequest, offsets: Sequence[int]) -> _OtherArrays:
+        """Write the spectra into the slots at some offsets; return the labels and ids."""
+        out = [self._slot(offset, len(request.indices)) for offset in offsets]
+        arrays = [tensor.numpy() for tensor in self._reader.read(request, *out)]
+        for slot, array in zip(out, arrays[: len(out)], strict=True):
+            if _address(array) != _address(slot):  # a transform that allocated its result
+                slot[:] = array
+        return arrays[len(out) :]
 
-    def _slot(self, offset: int, n_rows: int) -> FluxBuffer:
+    def _slot(self, offset: int, n_rows: int) -> SpectraBuffer:
         if (offset, n_rows) not in self._slots:
             if len(self._slots) == _MAX_MAPPED_SLOTS:
                 del self._slots[next(iter(self._slots))]
@@ -345,6 +353,6 @@ def _begin(
     _worker = _Worker(reader, path)
 
 
-def _read(request: BatchRequest, offset: int) -> _OtherArrays:
+def _read(request: BatchRequest, offsets: Sequence[int]) -> _OtherArrays:
     assert _worker is not None
-    return _worker.read(request, offset)
+    return _worker.read(request, offsets)

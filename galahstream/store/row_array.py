@@ -1,4 +1,4 @@
-"""The flux of an open store, read by row and verified when a row is first read."""
+"""The flux of an open store, or its errors, read by row and verified when a row is first read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from galahstream.store.readers import Access, Consumer, ReaderChoice, RowSpan
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.system.digest import row_digests
 
-__all__ = ["Flux", "RowRecords", "RowSpan", "Rows", "SharedVerification"]
+__all__ = ["RowArray", "RowRecords", "RowSpan", "Rows", "SharedVerification"]
 
 # Rows verified at a time: they are still in the cache after they were consumed.
 _VERIFIED_ROWS = 32
@@ -33,22 +33,22 @@ class RowRecords:
 
 
 class SharedVerification(NamedTuple):
-    """Verified rows of a flux file, for other processes that read the same file."""
+    """Verified rows of a file, for other processes that read the same file."""
 
     file: FileIdentity
     path: str
     inode: int
 
 
-class Flux:
-    """The flux of a store of N stars with L pixels; nothing is kept in memory.
+class RowArray:
+    """The flux of a store of N stars with L pixels, or its errors; nothing is kept in memory.
 
     Parameters
     ----------
     choice : ReaderChoice
         Reader of the stored rows, and why it was chosen.
     encoding : Encoding
-        Conversion between float32 flux and the stored values.
+        Conversion between float32 and the stored values.
     n_pixels : int
         Pixels per row, L.
     records : RowRecords
@@ -100,7 +100,7 @@ class Flux:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Return flux as it was in the source, NaN included.
+        """Return rows as they were in the source, as exactly as they are stored, NaN included.
 
         Parameters
         ----------
@@ -130,8 +130,8 @@ class Flux:
                 f"{len(self)} rows"
             )
             raise IndexError(msg)
-        flux = self._decoded(np.atleast_1d(indices).astype(np.int64))
-        return flux[0] if indices.ndim == 0 else flux
+        decoded = self._decoded(np.atleast_1d(indices).astype(np.int64))
+        return decoded[0] if indices.ndim == 0 else decoded
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans of the rows, as stored, and verify what was not verified yet.
