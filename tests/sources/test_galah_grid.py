@@ -295,11 +295,6 @@ def test_a_grid_may_be_a_file_or_an_array(tmp_path: Path) -> None:
         convert(tmp_path / "in", tmp_path / "other", grid="hermes", wavelength=wavelength)
 
 
-def test_other_sources_than_fits_files_are_not_resampled(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="for folders of GALAH's FITS files"):
-        convert(np.ones((3, 8)), tmp_path / "store", errors=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("release", ["galah_dr3", "galah_dr4"])
 def test_lines_of_the_real_stars_are_at_rest(real_data: Path, tmp_path: Path, release: str) -> None:
