@@ -22,6 +22,9 @@ ON_BAD = ("raise", "skip")
 FRAMES = ("observed", "rest")
 RESAMPLINGS = ("flux-conserving", "linear")
 MISSING_CAMERA = ("nan", "skip", "raise")
+JOINS = ("sobject_id", "tmass_id", "gaiadr3_source_id")
+SELECTS = ("recommended",)
+UNMATCHED = ("keep", "skip")
 
 
 def add_parser(commands: Commands) -> None:
@@ -47,6 +50,7 @@ def add_parser(commands: Commands) -> None:
     _add_format_options(parser.add_argument_group("format of the store"))
     _add_source_options(parser.add_argument_group("labels, wavelengths and split"))
     _add_spectrum_options(parser.add_argument_group("spectra of GALAH's FITS files"))
+    _add_catalogue_options(parser.add_argument_group("catalogue"))
     _add_run_options(parser.add_argument_group("running"))
 
 
@@ -102,7 +106,8 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--groups",
         metavar="COLUMN",
-        help="label column, or ids: stars with equal values stay in one part of the split",
+        help="column, or ids: stars with equal values stay in one part of the split (default: "
+        "star_id, tmass_id or gaiadr3_source_id of the catalogue)",
     )
     group.add_argument(
         "--split",
@@ -150,6 +155,34 @@ def _add_spectrum_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_catalogue_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--catalogue",
+        type=Path,
+        metavar="FILE",
+        help="table (FITS, CSV, ECSV, VOTable, Parquet) with the labels of the stars: --labels "
+        "names its columns (default: teff,logg,fe_h)",
+    )
+    group.add_argument(
+        "--join", choices=JOINS, help="id that matches stars and catalogue (default: sobject_id)"
+    )
+    group.add_argument(
+        "--select", choices=SELECTS, help="cuts that the release of the catalogue recommends"
+    )
+    group.add_argument(
+        "--where",
+        metavar="EXPR",
+        help='cuts on columns of the catalogue, as in --where "teff > 4000 and flag_sp & 4 == 0"',
+    )
+    group.add_argument(
+        "--unmatched",
+        choices=UNMATCHED,
+        default="keep",
+        help="what to do with stars that the catalogue does not have (default: keep, without "
+        "labels)",
+    )
+
+
 def _add_run_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--jobs",
@@ -191,6 +224,11 @@ def run(options: argparse.Namespace) -> CommandResult:
         resampling=options.resampling,
         errors=options.errors,
         missing_camera=options.missing_camera,
+        catalogue=options.catalogue,
+        join=options.join,
+        select=options.select,
+        where=options.where,
+        unmatched=options.unmatched,
         groups=options.groups,
         split=options.split,
         seed=options.seed,

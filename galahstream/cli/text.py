@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from galahstream.learn.metrics import LabelMetrics
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
+    from galahstream.survey.selection import Cut
 
 
 def store_lines(info: "StoreInfo") -> list[str]:
@@ -20,7 +21,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
         f"{info.dtype}, {info.bytes / 1e6:,.1f} MB",
         f"read        {info.access}: {info.access_reason}",
         f"wavelength  {info.wavelength}{covered}",
-        f"split       {split} (seed {info.split_seed})",
+        f"split       {split} (seed {info.split_seed}{_groups(info)})",
         f"odd pixels  {pixel_counts}",
     ]
     if quantization is not None:
@@ -43,12 +44,26 @@ def store_lines(info: "StoreInfo") -> list[str]:
     if info.missing_values:
         values = ", ".join(map(_number, info.missing_values))
         lines.append(f"missing     label values {values} of the source")
+    lines += [_cut(cut) for cut in info.cuts]
+    lines += [
+        f"flag        {count.column} {count.bit} ({count.meaning}): {count.stars:,} stars"
+        for count in info.flags
+    ]
     lines += _warnings(info)
     lines += [f"note        {note}" for note in info.notes]
     lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
     if info.skipped:
         lines.append(f"skipped     {len(info.skipped):,} stars in all")
     return lines
+
+
+def _groups(info: "StoreInfo") -> str:
+    return "" if info.groups is None else f", equal {info.groups} in one part"
+
+
+def _cut(cut: "Cut") -> str:
+    unknown = f", {cut.unknown:,} of them without a value" if cut.unknown else ""
+    return f"cut         {cut.condition}: {cut.removed:,} stars removed{unknown}"
 
 
 def _warnings(info: "StoreInfo") -> list[str]:

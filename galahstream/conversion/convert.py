@@ -16,8 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from galahstream.conversion.catalogue import open_converted
 from galahstream.conversion.journal import CheckedRows, Journal, Setting, SpectraSummary
-from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.options import (
+    CatalogueOptions,
+    ConvertOptions,
+    Select,
+    Unmatched,
+)
 from galahstream.conversion.pipeline import (
     BlockReader,
     SpectraPipeline,
@@ -25,7 +31,6 @@ from galahstream.conversion.pipeline import (
     find_unusable_rows,
 )
 from galahstream.conversion.plan import ConversionPlan, checked_digest, plan_conversion
-from galahstream.conversion.spectra import with_spectrum_options
 from galahstream.conversion.staging import (
     StagingArea,
     check_apart,
@@ -33,7 +38,7 @@ from galahstream.conversion.staging import (
     resolved,
     staging,
 )
-from galahstream.conversion.store_source import AnySource, open_input
+from galahstream.conversion.store_source import AnySource
 from galahstream.errors import (
     BadSpectraError,
     LabelError,
@@ -43,6 +48,8 @@ from galahstream.errors import (
 )
 from galahstream.sources.base import OnBad, Source
 from galahstream.sources.galah_layout import Frame
+from galahstream.sources.joined import JoinedSource
+from galahstream.sources.matching import Join
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike
 from galahstream.sources.spectrum_options import GridChoice, MissingCamera, SpectrumOptions
@@ -76,6 +83,11 @@ def convert(
     resampling: Resampling = "flux-conserving",
     errors: bool = False,
     missing_camera: MissingCamera = "nan",
+    catalogue: PathLike | None = None,
+    join: Join | None = None,
+    select: Select | None = None,
+    where: str | None = None,
+    unmatched: Unmatched = "keep",
     groups: str | None = None,
     split: Sequence[float] | None = None,
     seed: int | None = None,
@@ -144,8 +156,28 @@ def convert(
     missing_camera : {"nan", "skip", "raise"}
         For folders of GALAH's FITS files: what to do with stars that lack the file of a
         camera, whose pixels are NaN by default.
+    catalogue : path-like, optional
+        A table in FITS, CSV, ECSV, VOTable or Parquet whose columns are the labels, in
+        place of the source's own: those of `labels` (default teff, logg and fe_h), each
+        with its error where the table has one (``e_teff``). In every column sentinels such
+        as -9999 and 1e20 are missing values. The split of a store is drawn again.
+    join : {"sobject_id", "tmass_id", "gaiadr3_source_id"}, optional
+        The id by which stars are matched; default ``"sobject_id"``. DR4's catalogue has the
+        first visit of a star only; the others match by the other two.
+    select : {"recommended"}, optional
+        The cuts that the catalogue's release recommends: GALAH DR3 and DR4 are told apart by
+        their columns.
+    where : str, optional
+        Conditions on columns of the catalogue, such as ``"teff > 4000 and logg < 4"``, after
+        `select`; :mod:`galahstream.survey.expressions` says what they may hold. A star
+        without a value, or without a match, does not pass.
+    unmatched : {"keep", "skip"}
+        What to do with stars that the catalogue does not have: keep them without labels, or
+        skip them. ``store.manifest.cuts`` has the number of stars that each cut removed.
     groups : str, optional
-        A label column, or ``"ids"``: rows with equal values stay in one split.
+        A column of labels or of the catalogue, or ``"ids"``: rows with equal values stay in
+        one split. Default: the first of star_id, tmass_id and gaiadr3_source_id that the
+        catalogue has.
     split : three floats, optional
         Fractions of training, validation and test; default (0.70, 0.15, 0.15).
         Exactly 0 gives an empty split: (0, 0, 1) is a store to test with. A store as
@@ -198,6 +230,7 @@ def convert(
         wavelength=wavelength,
         missing_values=missing_values,
         spectrum=SpectrumOptions(frame, grid, resampling, errors, missing_camera),
+        catalogue=CatalogueOptions(catalogue, join, select, where, unmatched),
         groups=groups,
         split=split,
         seed=seed,
@@ -215,14 +248,11 @@ def convert(
 def convert_with(source: AnySource, dest: PathLike, options: ConvertOptions) -> Store:
     """Write the spectra of a source into a store and open it, as :func:`convert` does."""
     destination = resolved(dest)
-    check_apart(destination, named_paths(source))
+    check_apart(destination, [*named_paths(source), *options.catalogue.files])
     with staging(destination, overwrite=options.overwrite, take_over=options.take_over) as area:
         if not options.resume:
             area.index.unlink(missing_ok=True)
-        opened = open_input(
-            source, options.labels, options.on_bad, index=area.index, progress=options.progress
-        )
-        opened = with_spectrum_options(opened, options.spectrum, options.jobs)
+        opened = open_converted(source, options, area.index)
         check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
         _Conversion(opened, options, area, destination).run()
     return open_store(destination)
@@ -340,7 +370,11 @@ def _complete(
 
 def _linkable(source: Source) -> Path:
     """Return the file of the spectra, after checking that a store can use it in place."""
-    if not isinstance(source, NpyPairSource):
-        msg = f"{source.name}: in_place needs spectra in a .npy file; convert without it"
+    original = source.original if isinstance(source, JoinedSource) else source
+    if not isinstance(original, NpyPairSource) or len(original) != len(source):
+        msg = (
+            f"{source.name}: in_place needs spectra in a .npy file, and all of them; convert "
+            f"without it"
+        )
         raise OptionError(msg)
-    return source.flux_file.linkable()
+    return original.flux_file.linkable()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,19 @@ from galahstream._version import __version__
 from galahstream.conversion.journal import Setting
 from galahstream.errors import OptionError
 from galahstream.sources.base import OnBad
+from galahstream.sources.matching import Join
 from galahstream.sources.spectrum_options import SpectrumOptions
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
+from galahstream.survey.expressions import parse_conditions
 from galahstream.survey.labels import LabelChoice
 from galahstream.survey.splits import check_fractions, check_seed
 from galahstream.survey.units import stated_unit
+from galahstream.system.digest import text_digest
 from galahstream.validation import check_choice, check_count, shown
+
+Select: TypeAlias = Literal["recommended"]
+Unmatched: TypeAlias = Literal["keep", "skip"]
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Default amount of float32 flux that is read from a source at a time."""
@@ -31,6 +37,77 @@ _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
     "on_bad", "in_place", "missing_values",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CatalogueOptions:
+    """Which catalogue gives labels to the stars, and which stars are converted.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The catalogue, made absolute.
+    join : {"sobject_id", "tmass_id", "gaiadr3_source_id"}, optional
+        The id by which stars are matched; default: sobject_id.
+    select : {"recommended"}, optional
+        The cuts that the catalogue's release recommends.
+    where : str, optional
+        Cuts as :mod:`galahstream.survey.expressions` reads them.
+    unmatched : {"keep", "skip"}
+        What to do with stars that the catalogue does not have.
+
+    Raises
+    ------
+    OptionError
+        If a value cannot be used, or there is no catalogue for it.
+    """
+
+    path: str | os.PathLike[str] | None = None
+    join: Join | None = None
+    select: Select | None = None
+    where: str | None = None
+    unmatched: Unmatched = "keep"
+
+    def __post_init__(self) -> None:
+        if self.join is not None:
+            check_choice("join", self.join, get_args(Join))
+        if self.select is not None:
+            check_choice("select", self.select, get_args(Select))
+        check_choice("unmatched", self.unmatched, get_args(Unmatched))
+        if self.where is not None:
+            parse_conditions(self.where)
+        if self.path is not None:
+            object.__setattr__(self, "path", _plain_path(self.path))
+        elif (self.join, self.select, self.where, self.unmatched) != (None, None, None, "keep"):
+            msg = (
+                "join, select, where and unmatched are for catalogues; give one with catalogue= "
+                "(--catalogue)"
+            )
+            raise OptionError(msg)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The catalogue, or nothing."""
+        return () if self.path is None else (Path(self.path),)
+
+    @property
+    def joined_by(self) -> Join:
+        """The id by which stars are matched."""
+        return self.join or "sobject_id"
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What of the catalogue decides about the bytes of the store."""
+        states = [file.stat() for file in self.files if file.is_file()]
+        contents = [(state.st_size, state.st_mtime_ns) for state in states]
+        return (
+            Setting("catalogue", None if self.path is None else str(self.path)),
+            Setting("the contents of the catalogue", text_digest(str(contents)), is_digest=True),
+            Setting("join", self.join),
+            Setting("select", self.select),
+            Setting("where", self.where),
+            Setting("unmatched", self.unmatched),
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +138,7 @@ class ConvertOptions:
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
     missing_values: Sequence[float] = ()
     spectrum: SpectrumOptions = field(default_factory=SpectrumOptions)
+    catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
     groups: str | None = None
     split: Sequence[float] | None = None
     seed: int | None = None
@@ -132,6 +210,7 @@ class ConvertOptions:
         return (
             *options,
             Setting("missing_camera", self.spectrum.missing_camera),
+            *self.catalogue.settings,
             Setting("the version of galahstream", __version__),
         )
 
@@ -192,3 +271,10 @@ def _plain_values(values: Any) -> tuple[float, ...]:
         )
         raise OptionError(msg)
     return tuple(np.unique(given.astype(np.float64)).tolist())
+
+
+def _plain_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        msg = f"catalogue {shown(path)} cannot be used; expected the path of a table of stars"
+        raise OptionError(msg)
+    return Path(path).absolute()

@@ -16,6 +16,7 @@ from galahstream.conversion.store_source import RecordedSplit, StoreSource
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.attributes import read_grid
 from galahstream.sources.base import Source
+from galahstream.sources.joined import JoinedSource
 from galahstream.sources.npy import NpyFile
 from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.manifest import (
@@ -161,6 +162,8 @@ def plan_conversion(
         chunk_rows=options.chunk_rows,
         compression=options.compression,
         provenance=replace(source.provenance, reader=_reader_name(source)),
+        cuts=source.cuts,
+        flags=source.count_flags(kept),
         error_counts=ErrorCounts() if source.has_errors else None,
     )
     return ConversionPlan(
@@ -187,14 +190,15 @@ def _split(source: Source, options: ConvertOptions, kept: npt.NDArray[np.int64])
     if isinstance(source, StoreSource) and options.keeps_split:
         recorded = source.recorded_split
         return replace(recorded, of_star=recorded.of_star[kept])
+    groups = source.group_column if options.groups is None else options.groups
     of_star = split_rows(
         len(kept),
         options.fractions,
         options.split_seed,
-        _group_values(source, kept, options.groups),
+        _group_values(source, kept, groups),
         allow_empty=not source.label_names,
     )
-    return RecordedSplit(of_star, options.fractions, options.split_seed, options.groups)
+    return RecordedSplit(of_star, options.fractions, options.split_seed, groups)
 
 
 def _quantization(encoding: Encoding) -> Quantization | None:
@@ -211,6 +215,7 @@ def _quantization(encoding: Encoding) -> Quantization | None:
 
 def _reader_name(source: Source) -> str | None:
     """Return the class of this library that read the source; None for a class of the user."""
+    source = source.original if isinstance(source, JoinedSource) else source
     for cls in type(source).__mro__:
         if cls.__module__.startswith("galahstream.") and cls is not Source:
             return cls.__name__

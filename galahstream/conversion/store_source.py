@@ -20,6 +20,7 @@ from galahstream.store.formats import FORMATS
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.survey.labels import LabelChoice, LabelColumnChoice, chosen_labels
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut, FlagCount
 
 AnySource: TypeAlias = PathLike | tuple[PathLike, PathLike] | Arrays | Source | Store
 
@@ -111,6 +112,15 @@ class StoreSource(ArraySource):
     def has_errors(self) -> bool:
         """Whether the store has an error of each pixel."""
         return self._store.error is not None
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars when the store was made."""
+        return self._store.manifest.cuts
+
+    def count_flags(self, rows: npt.NDArray[np.int64]) -> tuple[FlagCount, ...]:
+        """Return the counts of the store if they are of the same stars, else none."""
+        return self._store.manifest.flags if len(rows) == len(self) else ()
 
     def read_raw_column(self, column: str) -> npt.NDArray[Any]:
         """Return a label, shape (N,), float64."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceAccessError, SourceShapeError
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut, FlagCount
 from galahstream.system.access import access_reason
 
 OnBad: TypeAlias = Literal["raise", "skip"]
@@ -199,6 +200,20 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """What tells that the spectra changed where `files` do not; empty if nothing does."""
         return ""
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars, in the order in which they were applied."""
+        return ()
+
+    @property
+    def group_column(self) -> str | None:
+        """Column that tells which rows are of one star and stay in one split, if not all differ."""
+        return None
+
+    def count_flags(self, rows: npt.NDArray[np.int64]) -> tuple[FlagCount, ...]:
+        """Return how many of some stars have each bit of a catalogue's flag set."""
+        return ()
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels, shape (N, K), float64; NaN where a value is missing."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from galahstream.errors import BadSpectraError, OptionError, SourceFormatError
 from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explain_access_errors
 from galahstream.sources.fits_file import read_fits
+from galahstream.sources.fits_ids import HEADER_IDS, read_header_ids
 from galahstream.sources.galah_folder import StarFiles
 from galahstream.sources.galah_layout import FRAME_OF_FILES, Release, release_of
 from galahstream.sources.galah_listing import find_star_files
@@ -206,6 +207,12 @@ class FitsSource(Source):
         if self._velocities is not None:
             source._velocities = self._velocities[rows]
         return source
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return the ids of the stars, or their ids in 2MASS or Gaia from the files of DR4."""
+        if name not in HEADER_IDS:
+            return super().read_column(name)
+        return read_header_ids((self._files.paths(row)[0][1] for row in range(len(self))), name)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux of the stars in order, as :meth:`iter_spectra` does."""

@@ -31,6 +31,7 @@ from galahstream.survey.resampling import (
     Segment,
     split_at_gaps,
 )
+from galahstream.survey.selection import FlagCount
 from galahstream.survey.wavelength import check_grid
 from galahstream.system.digest import array_digest, text_digest
 
@@ -122,6 +123,10 @@ class Resampled(Wrapper):
     def read_column(self, name: str) -> npt.NDArray[np.generic]:
         """Return a column of the source, shape (N,)."""
         return self._source.read_column(name)
+
+    def count_flags(self, rows: npt.NDArray[np.int64]) -> tuple[FlagCount, ...]:
+        """Return the counts of the source for some of its stars."""
+        return self._source.count_flags(rows)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the resampled flux."""

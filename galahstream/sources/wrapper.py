@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from galahstream.sources.base import SkippedStar, Source
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut
 
 
 class Wrapper(Source):
@@ -72,3 +73,13 @@ class Wrapper(Source):
     def fingerprint(self) -> str:
         """What tells that the spectra of the source changed."""
         return self._source.fingerprint
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars of the source."""
+        return self._source.cuts
+
+    @property
+    def group_column(self) -> str | None:
+        """The source's column that tells which rows are of one star."""
+        return self._source.group_column

@@ -30,6 +30,7 @@ from galahstream.errors import (
 from galahstream.sources.base import SkippedStar, Source, Spectra, UnusableRow
 from galahstream.sources.wrapper import Wrapper
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut, FlagCount
 from galahstream.validation import check_count
 
 _Read: TypeAlias = Callable[[Source, int, int], Iterator[Spectra]]
@@ -103,6 +104,10 @@ class Selected(_RowWrapper):
     def read_column(self, name: str) -> npt.NDArray[Any]:
         """Return a column for the selected stars, shape (n,)."""
         return self._source.read_column(name)[self._rows]
+
+    def count_flags(self, rows: npt.NDArray[np.int64]) -> tuple[FlagCount, ...]:
+        """Return the counts of the source for some of the selected stars."""
+        return self._source.count_flags(self._rows[rows])
 
     def _iter(self, read: _Read, block_rows: int, first_row: int) -> Iterator[Spectra]:
         """Yield blocks of `block_rows` selected rows each; only the last one may be smaller."""
@@ -257,6 +262,17 @@ class Concatenated(_RowWrapper):
         """Where all spectra come from; unknown if the sources differ in it."""
         known = {source.provenance for source in self._sources}
         return known.pop() if len(known) == 1 else Provenance()
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Conditions that removed stars of each source."""
+        return tuple(cut for source in self._sources for cut in source.cuts)
+
+    @property
+    def group_column(self) -> str | None:
+        """The column of all sources that tells which rows are of one star."""
+        columns = {source.group_column for source in self._sources}
+        return columns.pop() if len(columns) == 1 else None
 
     @property
     def notes(self) -> tuple[str, ...]:

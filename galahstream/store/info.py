@@ -7,6 +7,7 @@ from typing import Any
 from galahstream.store.manifest import ErrorCounts, LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
 from galahstream.survey.fill_values import FillValue
+from galahstream.survey.selection import Cut, FlagCount
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
 
@@ -56,6 +57,10 @@ class StoreInfo:
         Id and reason of each star that was not converted.
     notes : tuple of str
         What the source says of its stars and files.
+    cuts : tuple of Cut
+        Conditions that removed stars, in the order in which they were applied.
+    flags : tuple of FlagCount
+        How many of the stars have a quality flag of the catalogue set.
     bytes : int
         Size of all files.
     """
@@ -82,6 +87,8 @@ class StoreInfo:
     error_counts: ErrorCounts | None
     skipped: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
+    cuts: tuple[Cut, ...]
+    flags: tuple[FlagCount, ...]
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,4 +112,6 @@ class StoreInfo:
             "error_counts": None if self.error_counts is None else asdict(self.error_counts),
             "skipped": [list(star) for star in self.skipped],
             "notes": list(self.notes),
+            "cuts": [asdict(cut) for cut in self.cuts],
+            "flags": [asdict(count) for count in self.flags],
         }

@@ -11,6 +11,7 @@ from galahstream.errors import StoreFormatError, StoreVersionError
 from galahstream.store.layout import DIGEST_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.survey.provenance import Provenance
+from galahstream.survey.selection import Cut, FlagCount
 from galahstream.system.digest import text_digest
 from galahstream.validation import FieldError, checked, optional, record
 
@@ -24,6 +25,8 @@ _MAX_REASON_LENGTH = 4096
 _MAX_LABELS = 4096
 _MAX_MISSING_VALUES = 4096
 _MAX_NOTES = 4096
+_MAX_CUTS = 4096
+_MAX_FLAGS = 64
 _MAX_COUNT = 2**63 - 1
 _DIGEST_LENGTH = 16
 
@@ -159,6 +162,10 @@ class Manifest:
         For ``"uint16"``.
     row_order : str
         ``"split"``, or ``"source"`` for flux that was not copied.
+    cuts : tuple of Cut
+        Conditions that removed stars, in the order in which they were applied.
+    flags : tuple of FlagCount
+        How many of the stars have a quality flag of the catalogue set.
     chunk_rows, compression
         Rows per HDF5 chunk and filter of the flux, as converted.
     error_counts : ErrorCounts or None
@@ -197,6 +204,12 @@ class Manifest:
         optional(partial(validation.one_of, allowed=("gzip", "lzf"))), default=None
     )
     provenance: Provenance = checked(record(Provenance), default=Provenance())
+    cuts: tuple[Cut, ...] = checked(
+        partial(validation.sequence, check=record(Cut), maximum=_MAX_CUTS), default=()
+    )
+    flags: tuple[FlagCount, ...] = checked(
+        partial(validation.sequence, check=record(FlagCount), maximum=_MAX_FLAGS), default=()
+    )
     flux_unit: str = checked(validation.text, default="relative to the continuum")
     wavelength_unit: str = checked(validation.text, default="Angstrom")
     error_counts: ErrorCounts | None = checked(optional(record(ErrorCounts)), default=None)

@@ -247,6 +247,8 @@ class Store:
             error_counts=manifest.error_counts,
             skipped=manifest.skipped,
             notes=manifest.notes,
+            cuts=manifest.cuts,
+            flags=manifest.flags,
             bytes=sum(file.stat().st_size for file in files),
         )
 

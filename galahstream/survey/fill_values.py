@@ -12,7 +12,7 @@ Examples
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ _Values = npt.NDArray[np.float64]
 _FLOAT32_PRECISION = 1e-7  # relative; half a step of float32 is 6e-8
 _MAX_FLAG = 2**31
 _MIN_OTHERS = 10
+_UNMISTAKABLE = 99999
 # Magnitudes: the limits of integers and floats, next to which are netCDF's fill values for
 # integers, and netCDF's fill value for floats.
 _LIMITS = (
@@ -90,16 +91,41 @@ def likely_fill_values(labels: Mapping[str, _Values]) -> tuple[FillValue, ...]:
     return tuple(
         FillValue(name, value, rows)
         for name, column in labels.items()
-        for value, rows in _find(column)
+        for value, rows in _find(column, _stands_apart)
     )
 
 
-def _find(column: _Values) -> list[tuple[float, int]]:
+def customary_fill_values(values: _Values) -> tuple[tuple[float, int], ...]:
+    """Return values of a column that certainly stand for a missing one, and their rows.
+
+    They are customary and stand apart, as :func:`likely_fill_values` says. One row is
+    enough for values of at least 99999, such as 999999 and 1e20, and of at most -999.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N,), float64
+        Values that are not finite count as missing already.
+    """
+
+    def is_fill_value(value: float, values: _Values) -> bool:
+        is_alone = np.count_nonzero(values == value) < 2
+        if not _is_customary(abs(value)) or (is_alone and -999 < value < _UNMISTAKABLE):
+            return False
+        others = values[values != value]
+        with np.errstate(over="ignore"):
+            return others.size == 0 or float(np.abs(others - value).min()) >= abs(value) / 10
+
+    return tuple(_find(values, is_fill_value))
+
+
+def _find(
+    column: _Values, is_fill_value: Callable[[float, _Values], bool]
+) -> list[tuple[float, int]]:
     values = column[np.isfinite(column)]
     found: list[tuple[float, int]] = []
     while values.size:
         extremes = (float(values.min()), float(values.max()))
-        value = next((value for value in extremes if _stands_apart(value, values)), None)
+        value = next((value for value in extremes if is_fill_value(value, values)), None)
         if value is None:
             break
         found.append((value, int(np.count_nonzero(values == value))))

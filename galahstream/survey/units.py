@@ -35,6 +35,7 @@ _ANGSTROM_PER = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e10),
 }
 _LOG_GRAVITY = ("cm.s**-2", "cm.s^-2", "cm/s2", "cm/s**2", "cm/s^2", "cms-2", "cgs")
+_KM_PER_SECOND = ("km/s", "kms-1", "kms^-1", "kms**-1", "km.s-1", "km.s**-1", "km/sec")
 _SPELLINGS = {
     "": ("1", "none", "unitless", "dimensionless"),
     "K": ("k", "kelvin", "kelvins", "degk", "deg_k"),
@@ -63,6 +64,11 @@ class UnitAttribute(NamedTuple):
 def same_unit(text: str, unit: str) -> bool:
     """Return whether a text is a spelling of a label's unit; case and spaces do not matter."""
     return text.strip() == unit or _folded(text) in _SPELLINGS.get(unit, ())
+
+
+def is_velocity_unit(unit: str) -> bool:
+    """Return whether a text is a spelling of km/s."""
+    return _folded(unit) in _KM_PER_SECOND
 
 
 def is_relative(unit: str) -> bool:

@@ -10,8 +10,11 @@ import pytest
 
 from galahstream.mock.source import MockSource
 from galahstream.sources.base import Source
+from galahstream.sources.catalogue import Catalogue
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.hdf5 import Hdf5Source
+from galahstream.sources.joined import JoinedSource, catalogue_labels
+from galahstream.sources.matching import match_stars
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.wrappers import Concatenated, Repeated, Selected
@@ -30,6 +33,7 @@ from tests.sources.files import (
     write_pair,
     write_star,
 )
+from tests.sources.tables import write_table
 
 MakeSource = Callable[[Path], Source]
 
@@ -54,6 +58,14 @@ def integer_labels(folder: Path) -> Source:
 def memory_map(folder: Path) -> Source:
     np.save(folder / "spectra.npy", FLUX)
     return MemorySource(np.load(folder / "spectra.npy", mmap_mode="r"))
+
+
+def joined_with_a_catalogue(folder: Path) -> Source:
+    columns = {"sobject_id": IDS[::-1], "teff": LABELS[:, 0], "visit": LARGE, "field": LARGE % 7}
+    catalogue = Catalogue(write_table(folder / "catalogue.csv", columns))
+    source = MemorySource(FLUX, {"ids": IDS + np.arange(len(IDS)) // 20})
+    match = match_stars(source, catalogue, "sobject_id").selected(np.arange(len(FLUX)) % 5 != 1)
+    return JoinedSource(source, catalogue, match, catalogue_labels(catalogue, ["teff", "field"]))
 
 
 class PlainSource(Source):
@@ -92,6 +104,7 @@ ARRAYS: dict[str, MakeSource] = {
     ),
     "memory lists": lambda _: MemorySource(FLUX.tolist(), LABELS.tolist()),
     "memory map": memory_map,
+    "joined with a catalogue": joined_with_a_catalogue,
     "hdf5 without labels": lambda folder: Hdf5Source(write_hdf5(folder / "a.h5", data=FLUX)),
 }
 

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galahstream.mock.source import MockSource
-from galahstream.survey.fill_values import FillValue, likely_fill_values, without_values
+from galahstream.survey.fill_values import (
+    FillValue,
+    customary_fill_values,
+    likely_fill_values,
+    without_values,
+)
 
 Column = npt.NDArray[np.float64]
 
@@ -130,3 +135,25 @@ def test_what_is_found_can_be_named_and_is_then_gone(values: list[float], fill: 
     kept = without_values(column, [value.value for value in found])
     assert likely_fill_values({"x": kept}) == ()
     assert sum(value.rows for value in found) <= np.count_nonzero(np.isnan(kept))
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([5772.0, 4300.0, 999999.0], [(999999.0, 1)]),
+        ([5772.0, -9999.0, 4300.0, -9999.0], [(-9999.0, 2)]),
+        ([5772.0, -9999.0, 4300.0], [(-9999.0, 1)]),
+        ([4.0, float(np.float32(1e20))], [(float(np.float32(1e20)), 1)]),
+        ([1e20, -999.0, -999.0, 4.0], [(-999.0, 2), (1e20, 1)]),
+        ([99.9, 12.0, 45.0], []),  # a signal-to-noise ratio can be that
+        ([99.9, 99.9, 12.0, 45.0], [(99.9, 2)]),
+        ([999999.0, 950000.0], []),  # has a neighbour
+        ([13.5] * 20 + [1.0, 2.0], []),  # stands apart, and is not customary
+        ([np.nan, np.inf], []),
+        ([], []),
+    ],
+)
+def test_values_that_certainly_stand_for_a_missing_one_are_found(
+    values: list[float], found: list[tuple[float, int]]
+) -> None:
+    assert list(customary_fill_values(np.array(values, dtype=np.float64))) == found
