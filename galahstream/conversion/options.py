@@ -37,12 +37,6 @@ _SETTINGS = (
     "format", "dtype", "flux_range", "compression", "chunk_rows", "groups", "split", "seed",
     "on_bad", "in_place", "missing_values",
 )  # fmt: skip
-_SPECTRUM_SETTINGS = {
-    "frame": "frame",
-    "grid": "grid_name",
-    "resampling": "resampling",
-    "missing_camera": "missing_camera",
-}
 
 
 @dataclass(frozen=True)
@@ -213,13 +207,9 @@ class ConvertOptions:
         """The options that decide about the bytes of the store, by names for messages."""
         drawn: dict[str, Any] = {"split": self.fractions, "seed": self.split_seed}
         options = (Setting(name, drawn.get(name, getattr(self, name))) for name in _SETTINGS)
-        spectrum = (
-            Setting(name, getattr(self.spectrum, attribute))
-            for name, attribute in _SPECTRUM_SETTINGS.items()
-        )
         return (
             *options,
-            *spectrum,
+            Setting("missing_camera", self.spectrum.missing_camera),
             *self.catalogue.settings,
             Setting("the version of galahstream", __version__),
         )

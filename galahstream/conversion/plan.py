@@ -33,6 +33,9 @@ from galahstream.survey.units import stated_unit
 from galahstream.survey.wavelength import NOMINAL_PIXELS, check_grid, nominal_grid
 from galahstream.system.digest import array_digest, text_digest
 
+# What a source did to its spectra, by the names of the options that ask for it.
+_MADE_SO = ("frame", "grid", "resampling")
+
 
 @dataclass(frozen=True)
 class ConversionPlan:
@@ -89,6 +92,7 @@ def source_settings(source: Source) -> tuple[Setting, ...]:
     files = json.dumps([(name, state.st_size, state.st_mtime_ns) for name, state in states])
     return (
         Setting("source", str(Path(source.name).absolute()) if states else source.name),
+        *(Setting(name, getattr(source.provenance, name)) for name in _MADE_SO),
         Setting("errors", source.has_errors),
         Setting("the source files", text_digest(files), is_digest=True),
         Setting("the spectra", source.fingerprint, is_digest=True),

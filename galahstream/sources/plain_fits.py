@@ -17,6 +17,7 @@ _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
 _PRIMARY = (b"SIMPLE", True)
 _IMAGE = (b"XTENSION", "IMAGE")
+_PRINTABLE = bytes(range(32, 127))
 _MAX_AXES = 9  # the standard allows more, which no spectrum has
 _DTYPES: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
 _BITPIX = (8, 16, 32, 64, *_DTYPES)
@@ -98,6 +99,8 @@ def _extension_at(content: bytes, offset: int) -> _Extension:
     if not header.startswith(keyword) or _value(header, keyword) != kind:
         raise NotPlainError
     if b"XTENSION=" in header[_CARD:]:  # its own END is damaged, and that of the next was found
+        raise NotPlainError
+    if header.translate(None, _PRINTABLE):
         raise NotPlainError
     bitpix, axes = _value(header, b"BITPIX"), _count(header, b"NAXIS")
     if (

@@ -2,22 +2,27 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+import psutil
 import pytest
 
 from galahstream.conversion.convert import convert_with
+from galahstream.conversion.journal import Journal
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.store_source import AnySource
 from galahstream.errors import DestinationExistsError, OptionError, SourceFormatError
+from galahstream.sources import galah_fits
 from galahstream.sources.base import Spectra
 from galahstream.sources.galah_fits import FitsSource
+from galahstream.sources.spectrum_options import SpectrumOptions
 from galahstream.store import Store
 from tests.faults.interrupted import contents, in_a_child
-from tests.sources.files import STAR, write_star
+from tests.sources.files import STAR, write_calibrated_star, write_star
 
 STAR_BYTES = 4 * 4 * 4096
 N_STARS = 4
@@ -39,8 +44,10 @@ def convert(source: AnySource, dest: Path, **options: Any) -> Store:
     return convert_with(source, dest, ConvertOptions(block_bytes=STAR_BYTES, jobs=1, **options))
 
 
-def interrupt(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Path:
-    """Interrupt a conversion after two stars, and return the kept index."""
+def interrupt(
+    source: AnySource, dest: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> Path:
+    """Interrupt a conversion after two stars, and return where the index of a folder is kept."""
     iter_spectra = FitsSource.iter_spectra
 
     def failing(self: FitsSource, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
@@ -54,7 +61,7 @@ def interrupt(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, **optio
         with pytest.raises(OSError, match="Input/output"):
             convert(source, dest, **options)
     index = dest.parent / f".{dest.name}.partial" / "index"
-    assert index.is_file()
+    assert index.is_file() == isinstance(source, Path)
     return index
 
 
@@ -149,6 +156,88 @@ def test_other_options_are_an_error_also_with_an_index(
     interrupt(nights, tmp_path / "store", monkeypatch)
     with pytest.raises(OptionError, match="seed was 42 and is now 7"):
         convert(nights, tmp_path / "store", seed=7)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"frame": "rest"}, "frame was 'observed' and is now 'rest'"),
+        ({"grid": "galah-cnn"}, "grid was 'hermes' and is now 'galah-cnn'"),
+        ({"resampling": "linear"}, "resampling was 'flux-conserving' and is now 'linear'"),
+        ({"errors": True}, "errors was False and is now True"),
+    ],
+)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_spectra_of_another_kind_are_an_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, Any],
+    message: str,
+    is_open: bool,
+) -> None:
+    raw = tmp_path / "raw"
+    for number in range(N_STARS):
+        write_calibrated_star(raw, STAR + number, "DR3", np.ones_like, cameras="1")
+    asked: dict[str, Any] = {"frame": "observed", "grid": "hermes"}
+
+    def run(work: Callable[..., Any], asked: dict[str, Any], *arguments: Any) -> Any:
+        options = SpectrumOptions(**asked)
+        if is_open:
+            return work(FitsSource(raw, options=options), tmp_path / "store", *arguments)
+        return work(raw, tmp_path / "store", *arguments, spectrum=options)
+
+    run(interrupt, asked, monkeypatch)
+    with pytest.raises(OptionError, match=message):
+        run(convert, asked | changed)
+    assert len(run(convert, asked)) == N_STARS
+
+
+@pytest.mark.slow
+def test_processes_read_what_one_process_reads_and_are_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "raw"
+    for number in range(9):
+        write_calibrated_star(raw, STAR + number, "DR4", np.cos, 12.5, cameras="14")
+    (raw / f"{STAR + 6}4.fits").write_bytes(b"")
+    options: dict[str, Any] = {
+        "spectrum": SpectrumOptions(frame="rest", grid="galah-cnn", errors=True),
+        "on_bad": "skip",
+    }
+    one = convert(raw, tmp_path / "one", **options)
+    assert [star for star, _ in one.manifest.skipped] == [STAR + 6]
+    monkeypatch.setattr(galah_fits, "_STARS_BEFORE_PROCESSES", 1)
+    several = ConvertOptions(block_bytes=STAR_BYTES, jobs=2, **options)
+    with convert_with(raw, tmp_path / "several", several) as store:
+        assert contents(store.path) == contents(one.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", _failing_after(Journal.add, 3))
+        with pytest.raises(OSError, match="Input/output"):
+            convert_with(raw, tmp_path / "store", several)
+    assert not [child for child in psutil.Process().children(True) if _reads(child)]
+    with convert_with(raw, tmp_path / "store", several) as store:
+        assert contents(store.path) == contents(one.path)
+
+
+def _failing_after(call: Callable[..., None], n_calls: int) -> Callable[..., None]:
+    count = 0
+
+    def failing(*arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > n_calls:
+            raise OSError(5, "Input/output error")
+        call(*arguments)
+
+    return failing
+
+
+def _reads(process: psutil.Process) -> bool:
+    """Return whether a process is one that reads, rather than one that starts others."""
+    with suppress(psutil.NoSuchProcess):
+        command = " ".join(process.cmdline())
+        return "forkserver" not in command and "resource_tracker" not in command
+    return False
 
 
 def test_a_conversion_is_resumed_from_another_working_folder(

@@ -1,5 +1,6 @@
 """Plain files are read as astropy reads them, and what is not plain is never read at all."""
 
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -156,10 +157,26 @@ def test_a_changed_byte_of_a_header_never_gives_other_pixels_than_astropy(
     except NotPlainError:
         return
     try:
-        with fits.open(BytesIO(bytes(content)), memmap=False) as extensions:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            fits.open(BytesIO(bytes(content)), memmap=False) as extensions,
+        ):
             assert np.array_equal(pixels, extensions[1].data)
     except OSError:  # a value that nothing here needs is not one of its kind
         assert np.array_equal(pixels, PlainFits(example()).pixels(1))
+
+
+@pytest.mark.parametrize("damaged", range(4))
+@pytest.mark.parametrize("text", [b"EN!", b"END=", b"   ", b"\0\0\0", b"XND"])
+def test_a_header_without_its_end_is_left_to_astropy(
+    plain: bytes, damaged: int, text: bytes
+) -> None:
+    pieces = plain.split(b"END" + b" " * 77)
+    ends = [b"END".ljust(80)] * 4
+    ends[damaged] = text.ljust(80)
+    content = b"".join(piece + end for piece, end in zip(pieces, [*ends, b""], strict=True))
+    with pytest.raises(NotPlainError):
+        PlainFits(content)
 
 
 @pytest.mark.slow

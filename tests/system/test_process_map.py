@@ -46,8 +46,9 @@ def kill_at_seven(value: int) -> int:
     return value
 
 
-def imported_modules(_: int) -> list[str]:
-    return [name for name in ("torch", "matplotlib") if name in sys.modules]
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment whose Python finds the modules in a folder, and this library."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])}
 
 
 def children() -> set[int]:
@@ -95,8 +96,21 @@ def test_processes_end_with_an_iteration_that_is_left() -> None:
     assert children() <= before | {os.getpid()}
 
 
-def test_processes_import_neither_torch_nor_matplotlib() -> None:
-    assert list(ordered_process_map(imported_modules, iter(range(2)), 1)) == [[], []]
+def test_processes_import_neither_torch_nor_matplotlib(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(
+        "import sys\n\ndef heavy(_):\n    return sorted({'torch', 'matplotlib'} & {*sys.modules})\n"
+    )
+    script = tmp_path / "script.py"  # the processes of pytest's are started with torch in them
+    script.write_text(
+        "import work\nfrom galahstream.system.process_map import ordered_process_map\n\n"
+        "if __name__ == '__main__':\n"
+        "    import torch\n"
+        "    print(list(ordered_process_map(work.heavy, iter(range(2)), 1)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=_environment(tmp_path)
+    )
+    assert run.stdout == "[[], []]\n", run.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -111,7 +125,7 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path, number: int
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])},
+        env=_environment(tmp_path),
     )
     assert parent.stdout is not None
     workers = {int(parent.stdout.readline()) for _ in range(20)}
