@@ -41,6 +41,7 @@ BENCHMARKS = {
     ),
     "memory": Benchmark("memory", "a store larger than the page cache left to it"),
     "convert": Benchmark("convert", "conversion, against cp and fsync"),
+    "ingest": Benchmark("ingest", "conversion of FITS files, against fitsio and astropy"),
     "baseline": Benchmark("baseline", "the data of ten epochs, against 150 s; private memory"),
     "twins": Benchmark("twins", "training on 16-bit flux, against training on float32"),
     "startup": Benchmark("startup", "imports and the first batch"),
@@ -49,6 +50,7 @@ _OPTIONS = {
     "rounds": "number of measurements of each contender",
     "times": "repeat the survey N times",
     "epochs": "epochs of training",
+    "stars": "number of synthetic stars, 0.7 MB each",
 }
 
 

@@ -5,6 +5,7 @@ read, once, and what is wrong with them is found then.
 """
 
 import copy
+import multiprocessing
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -238,7 +239,9 @@ class FitsSource(Source):
             for start in range(first_row, len(self), block_rows)
         )
         stars = ([self._star(row) for row in block] for block in blocks)
-        n_first = len(self) if self._jobs == 1 else -(-_STARS_BEFORE_PROCESSES // block_rows)
+        n_first = -(-_STARS_BEFORE_PROCESSES // block_rows)
+        if self._jobs == 1 or multiprocessing.current_process().daemon:  # may not start others
+            n_first = len(self)
         for spectra in chain(
             map(self._reader.read, islice(stars, n_first)),
             ordered_process_map(self._reader.read, stars, self._jobs),

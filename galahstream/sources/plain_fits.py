@@ -17,7 +17,6 @@ _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
 _PRIMARY = (b"SIMPLE", True)
 _IMAGE = (b"XTENSION", "IMAGE")
-_PRINTABLE = bytes(range(32, 127))
 _MAX_AXES = 9  # the standard allows more, which no spectrum has
 _DTYPES: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
 _BITPIX = (8, 16, 32, 64, *_DTYPES)
@@ -100,7 +99,7 @@ def _extension_at(content: bytes, offset: int) -> _Extension:
         raise NotPlainError
     if b"XTENSION=" in header[_CARD:]:  # its own END is damaged, and that of the next was found
         raise NotPlainError
-    if header.translate(None, _PRINTABLE):
+    if not header.isascii():
         raise NotPlainError
     bitpix, axes = _value(header, b"BITPIX"), _count(header, b"NAXIS")
     if (
@@ -149,9 +148,10 @@ def _value(header: bytes, keyword: bytes) -> str | bool | int | float | None:
 def _card(header: bytes, keyword: bytes) -> bytes | None:
     """Return what comes after the keyword in its first card; None without one."""
     start = keyword.ljust(8) + b"="
-    card = header.find(start)
-    while card >= 0 and card % _CARD:
-        card = header.find(start, card + 1)
+    # A search for the keyword without the blanks is several times faster if there is none.
+    card = header.find(keyword)
+    while card >= 0 and (card % _CARD or not header.startswith(start, card)):
+        card = header.find(keyword, card + 1)
     return None if card < 0 else header[card + len(start) : card + _CARD]
 
 

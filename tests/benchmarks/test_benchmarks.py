@@ -57,6 +57,18 @@ def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
 
 
 @pytest.mark.slow
+def test_the_conversion_of_star_files_is_measured(pair: Pair, tmp_path: Path) -> None:
+    pytest.importorskip("fitsio")
+    ingest = pytest.importorskip("benchmarks.ingest")
+    result = ingest.run(pair.folder, tmp_path, rounds=1, stars=20)
+    assert set(result.figures) > {ingest.NATIVE, ingest.PREPARED, ingest.FITSIO}
+    assert [*result.settings["memory_mb"]] == [10, 20]
+    (folder,) = tmp_path.glob("20-*")
+    assert len([*folder.rglob("*.fits")]) == 80
+    assert len([*folder.iterdir()]) == 20
+
+
+@pytest.mark.slow
 def test_a_store_larger_than_its_cache_is_measured(pair: Pair, tmp_path: Path) -> None:
     skip_where_files_live_in_memory(tmp_path)
     result = memory.run(pair.folder, tmp_path / "work", rounds=1, times=2, seconds=0.1)

@@ -1,5 +1,6 @@
 """The index of a folder of star files is kept with the journal of a conversion."""
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -217,6 +218,22 @@ def test_processes_read_what_one_process_reads_and_are_resumed(
     assert not [child for child in psutil.Process().children(True) if _reads(child)]
     with convert_with(raw, tmp_path / "store", several) as store:
         assert contents(store.path) == contents(one.path)
+
+
+@pytest.mark.slow
+def test_a_process_that_may_start_no_others_reads_alone(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for number in range(3):
+        write_star(raw, STAR + number, "dr3", cameras="1")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_count_of_stars, (raw, tmp_path / "store")) == 3
+
+
+def _count_of_stars(raw: Path, dest: Path) -> int:
+    """Convert in processes if that is possible; at module level, as a worker process needs it."""
+    galah_fits._STARS_BEFORE_PROCESSES = 1
+    with convert_with(raw, dest, ConvertOptions(block_bytes=STAR_BYTES, jobs=2)) as store:
+        return len(store)
 
 
 def _failing_after(call: Callable[..., None], n_calls: int) -> Callable[..., None]:
