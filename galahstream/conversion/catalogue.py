@@ -12,7 +12,7 @@ from galahstream.conversion.store_source import AnySource, open_input
 from galahstream.errors import BadSpectraError, LabelError
 from galahstream.sources.base import Source
 from galahstream.sources.catalogue import Catalogue
-from galahstream.sources.joined import JoinedSource, catalogue_labels
+from galahstream.sources.joined import JoinedSource, catalogue_labels, joined_columns
 from galahstream.sources.matching import Match, match_stars
 from galahstream.survey.expressions import Condition, Numbers, parse_conditions
 from galahstream.survey.flags import recommended_conditions, release_of
@@ -57,10 +57,13 @@ def _join(source: Source, catalogue: Catalogue, options: ConvertOptions) -> Join
     chosen = options.catalogue
     labels = catalogue_labels(catalogue, options.labels)
     conditions = _conditions(catalogue, chosen)
-    # Of an unknown column the condition says where it is named.
     needed = [name for condition in conditions for name in condition.names]
+    if options.groups is not None:
+        needed.append(options.groups)
+    # All in one pass. Of an unknown column its user says more, such as where it is named.
     catalogue.load([
         *(label.column for label in labels),
+        *joined_columns(catalogue, chosen.joined_by),
         *(name for name in needed if catalogue.find(name) is not None),
     ])  # fmt: skip
     everything = match_stars(source, catalogue, chosen.joined_by)

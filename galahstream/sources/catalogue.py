@@ -22,7 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import LabelError, SourceShapeError
-from galahstream.sources.catalogue_formats import RawColumn, explain_table_errors, table_format
+from galahstream.sources.catalogue_formats import (
+    MISSING_TEXTS,
+    RawColumn,
+    explain_table_errors,
+    table_format,
+)
 from galahstream.survey.expressions import Numbers
 from galahstream.survey.fill_values import customary_fill_values, without_values
 
@@ -30,7 +35,6 @@ from galahstream.survey.fill_values import customary_fill_values, without_values
 _FLAG_PREFIX = "flag"
 _MAX_LISTED = 5
 _MAX_SHOWN_COLUMNS = 8
-_NO_ID_TEXTS = ("", "None", "none", "null", "nan", "--", "N/A")
 
 
 class Catalogue:
@@ -206,7 +210,7 @@ def plain_keys(column: RawColumn, name: str) -> RawColumn:
         msg = f"{name}: values of dtype {values.dtype} and shape {values.shape}; expected one id "
         raise LabelError(msg + "per row, an integer or text")
     if values.dtype.kind == "U":
-        is_missing = is_missing | np.isin(values, _NO_ID_TEXTS)
+        is_missing = is_missing | np.isin(values, MISSING_TEXTS)
         if not np.char.isdecimal(values[~is_missing]).all() or is_missing.all():
             return RawColumn(values, is_missing)
         values = _integers(np.where(is_missing, "0", values), name)

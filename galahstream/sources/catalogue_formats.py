@@ -30,8 +30,8 @@ from galahstream.survey.units import unit_attribute
 _FIRST_BYTES = 4096
 _CHUNK_ROWS = 65_536
 _ECSV_START = "# %ECSV"
-# Spellings of a missing number in text; of a missing text only the empty one is.
-_MISSING_TEXTS = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "--")
+MISSING_TEXTS = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "N/A", "--")
+"""Spellings of a missing number or id in text; of any other missing text only the empty one is."""
 
 
 class RawColumn(NamedTuple):
@@ -147,9 +147,18 @@ def _fits_column(table: Any, name: str) -> RawColumn:
         texts = np.char.strip(values.astype(np.str_))
         return RawColumn(texts, texts == "" if texts.ndim == 1 else np.zeros(len(texts), bool))
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    null = table.columns[name].null
-    is_null = values.ndim == 1 and values.dtype.kind in "iu" and null not in (None, "")
-    return RawColumn(values, values == null if is_null else np.zeros(len(values), dtype=bool))
+    return RawColumn(values, _fits_nulls(table, name))
+
+
+def _fits_nulls(table: Any, name: str) -> npt.NDArray[np.bool_]:
+    """Return where the stored value is the declared null, which TSCAL and TZERO would change."""
+    column, stored = table.columns[name], table.data.view(np.ndarray)[name]
+    if stored.ndim == 1 and stored.dtype.kind in "SU":  # numbers of an ASCII table
+        texts = np.char.strip(stored.astype(np.str_))
+        return np.isin(texts, ["", str(column.null or "").strip()])
+    if stored.ndim == 1 and stored.dtype.kind in "iu" and column.null not in (None, ""):
+        return np.asarray(stored == column.null)
+    return np.zeros(len(stored), dtype=bool)
 
 
 # Text ----------------------------------------------------------------------------------------
@@ -236,7 +245,7 @@ def _read_text(path: Path, names: Sequence[str], delimiter: str) -> dict[str, np
 def _typed(texts: npt.NDArray[np.str_]) -> RawColumn:
     """Return the values of a column of texts as int64 if all are integers, or float64, or text."""
     texts = np.char.strip(texts)
-    is_missing = np.isin(texts, _MISSING_TEXTS)
+    is_missing = np.isin(texts, MISSING_TEXTS)
     # Python and NumPy read 1_000 as a number, which no table means by it.
     dtypes = () if (np.char.find(texts, "_") >= 0).any() else (np.int64, np.float64)
     for dtype in dtypes:

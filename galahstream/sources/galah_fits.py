@@ -213,7 +213,8 @@ class FitsSource(Source):
         """Return the ids of the stars, or their ids in 2MASS or Gaia from the files of DR4."""
         if name not in HEADER_IDS:
             return super().read_column(name)
-        return read_header_ids((self._files.paths(row)[0][1] for row in range(len(self))), name)
+        paths = (self._files.paths(row)[0][1] for row in range(len(self)))
+        return read_header_ids(paths, name, self._on_bad)
 
     def iter_blocks(self, block_rows: int, first_row: int = 0) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the flux of the stars in order, as :meth:`iter_spectra` does."""

@@ -10,7 +10,7 @@ from galahstream.errors import LabelError
 from galahstream.sources.arrays import holds_large_integers
 from galahstream.sources.base import Source, Spectra, unknown_column
 from galahstream.sources.catalogue import Catalogue
-from galahstream.sources.matching import JOIN_COLUMNS, Match
+from galahstream.sources.matching import JOIN_COLUMNS, Join, Match
 from galahstream.sources.wrapper import Wrapper
 from galahstream.sources.wrappers import Selected
 from galahstream.survey.flags import (
@@ -216,6 +216,13 @@ class JoinedSource(Wrapper):
     def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
         """Yield the flux of the stars in order, with its errors if the source has them."""
         return self._source.iter_spectra(block_rows, first_row)
+
+
+def joined_columns(catalogue: Catalogue, join: Join) -> tuple[str, ...]:
+    """Return the columns of a catalogue that a join needs besides labels, as it spells them."""
+    uses = (JOIN_COLUMNS[join], GROUP_COLUMNS, (FLAG_COLUMN,), VELOCITY_COLUMNS)
+    found = (catalogue.first_of(names) for names in uses)
+    return tuple(name for name in found if name is not None)
 
 
 def catalogue_labels(catalogue: Catalogue, choice: LabelChoice) -> tuple[LabelColumnChoice, ...]:

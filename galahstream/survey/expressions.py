@@ -282,11 +282,13 @@ class _Expression:
     def _whole(self, node: ast.expr, numbers: Numbers) -> npt.NDArray[np.int64]:
         """Return the values of a bit test as integers; 0 where they are missing."""
         known = np.where(numbers.is_missing, 0, numbers.values)
-        if known.dtype.kind == "f" and (known != np.floor(known)).any():
+        # A value that int64 does not hold would become another one.
+        is_whole = (known == np.floor(known)) & (np.abs(known) < 2.0**63)
+        if known.dtype.kind == "f" and not is_whole.all():
             self._fail(
                 node,
-                f"{self._segment(node)!r} has values that are not whole numbers, whose bits & "
-                f"cannot test; join conditions by 'and'",
+                f"{self._segment(node)!r} has values that are not whole numbers of 64 bits, whose "
+                f"bits & cannot test; join conditions by 'and'",
             )
         return known.astype(np.int64)
 

@@ -149,8 +149,9 @@ def count_flags(values: npt.NDArray[np.integer[Any]], release: Release) -> tuple
     release : Release
         Bits that it does not define are counted too, as unknown.
     """
+    values = values[values > 0]  # a negative value has no bits of its own
     used = int(np.bitwise_or.reduce(values)) if len(values) else 0
-    bits = (1 << power for power in range(max(used, 0).bit_length()))
+    bits = (1 << power for power in range(used.bit_length()))
     return tuple(
         FlagCount(
             FLAG_COLUMN,

@@ -14,6 +14,7 @@ from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import CatalogueOptions, ConvertOptions
 from galahstream.conversion.repair import repair
 from galahstream.errors import BadSpectraError, GalahStreamError, OptionError
+from galahstream.sources import catalogue_formats
 from galahstream.sources.npy import NpyFile
 from galahstream.store import Store
 from galahstream.survey.selection import Cut
@@ -191,6 +192,22 @@ def test_visits_of_one_star_stay_in_one_split(tmp_path: Path) -> None:
         assert store.manifest.groups == "field"
         for field in range(6):
             assert len(set(store.split[np.isin(store.ids, ids[field * 10 : field * 10 + 10])])) == 1
+
+
+def test_a_catalogue_is_read_once(
+    raw: Path, tmp_path: Path, dr4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, reads = catalogue_formats._read_text, []
+
+    def counted(path: Path, names: Any, delimiter: str) -> Any:
+        reads.append(names)
+        return original(path, names, delimiter)
+
+    monkeypatch.setattr(catalogue_formats, "_read_text", counted)
+    options = {"select": "recommended", "where": "teff > 1", "groups": "gaiadr3_source_id"}
+    convert(raw, tmp_path, dr4, **options)
+    assert len(reads) == 1
+    assert "Mg_fe" not in reads[0]  # which is not needed
 
 
 def test_a_store_with_cuts_is_repaired_from_all_spectra(

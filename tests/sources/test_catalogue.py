@@ -225,6 +225,56 @@ def test_a_fits_table_with_a_declared_null_and_unsigned_ids(tmp_path: Path) -> N
     assert catalogue.keys("sobject_id").values.tolist() == SOBJECT[:3].tolist()
 
 
+def test_nulls_of_a_fits_table_are_found_before_numbers_are_scaled(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    columns = [
+        fits.Column("sobject_id", "K", array=SOBJECT[:3]),
+        fits.Column("teff", "I", array=[0, -32768, 400]),
+        fits.Column("snr", "I", array=[-32768, -32700, 5]),
+    ]
+    path = tmp_path / "table.fits"
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"END     ", 2880)
+    # astropy writes no table of this kind.
+    keywords = {"TSCAL2": 0.5, "TZERO2": 5000.0, "TNULL2": -32768, "TZERO3": 32768}
+    for keyword, value in (keywords | {"TNULL3": -32768}).items():
+        content[place : place + 80] = fits.Card(keyword, value).image.encode()
+        place += 80
+    content[place : place + 80] = b"END".ljust(80)
+    path.write_bytes(content)
+    teff, snr = (Catalogue(path).numbers(name) for name in ("teff", "snr"))
+    assert teff.is_missing.tolist() == [False, True, False]
+    assert teff.values[[0, 2]].tolist() == [5000.0, 5200.0]
+    assert snr.is_missing.tolist() == [True, False, False]
+    assert snr.values[1:].tolist() == [68, 32773]
+
+
+def test_nulls_and_blanks_of_an_ascii_table_in_fits_are_missing(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    columns = [
+        fits.Column("sobject_id", "I18", array=SOBJECT[:3], ascii=True),
+        fits.Column("flag_sp", "I4", null="-1", array=[0, -1, 2], ascii=True),
+        fits.Column("teff", "F8.1", array=[5000.0, 5100.0, 5200.0], ascii=True),
+    ]
+    path = tmp_path / "table.fits"
+    fits.TableHDU.from_columns(columns).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"  5100.0", b"        "))
+    catalogue = Catalogue(path)
+    assert catalogue.keys("sobject_id").values.tolist() == SOBJECT[:3].tolist()
+    assert catalogue.numbers("flag_sp").is_missing.tolist() == [False, True, False]
+    teff = catalogue.numbers("teff")
+    assert teff.is_missing.tolist() == [False, True, False]
+    assert teff.values[[0, 2]].tolist() == [5000.0, 5200.0]
+
+
+@pytest.mark.parametrize("spelling", ["NaN", "nan", "NULL", "None", "none", "N/A", "--"])
+def test_what_is_no_number_is_no_id_either(kind: str, tmp_path: Path, spelling: str) -> None:
+    ids = np.array([spelling, "05505952+0759226", spelling])
+    catalogue = Catalogue(write_table(tmp_path / "table", {"tmass_id": ids}, kind))
+    assert catalogue.keys("tmass_id").is_missing.tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"\x89HDF\r\n\x1a\n" + bytes(99), b"PK\3\4\0abc", b"\x1f\x8b\x08\0", b"<html></html>"],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galahstream.errors import LabelError, OptionError, SourceShapeError
+from galahstream.errors import LabelError, OptionError, SourceFormatError, SourceShapeError
 from galahstream.sources.base import Source, Spectra
 from galahstream.sources.catalogue import Catalogue
 from galahstream.sources.galah_fits import FitsSource
@@ -136,6 +136,26 @@ def test_visits_of_dr4_files_are_matched_by_the_ids_in_their_headers(
     source = FitsSource(tmp_path / "in")
     assert match_stars(source, catalogue, "tmass_id").catalogue_rows.tolist() == [2, -1]
     assert match_stars(source, catalogue, "gaiadr3_source_id").catalogue_rows.tolist() == [2, 2]
+
+
+def test_ids_in_headers_are_found_in_tiles_and_a_damaged_file_has_none(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    folder = tmp_path / "in"
+    for star in SOBJECT[:3].tolist():
+        write_star(folder, star, "dr4->f4", cameras="1")
+        fits.setval(folder / f"{star}1.fits", "2MASS_ID", value=f"star {star}")
+    tiled, damaged = (folder / f"{star}1.fits" for star in SOBJECT[:2].tolist())
+    with fits.open(tiled) as extensions:
+        images = [fits.CompImageHDU(each.data, each.header) for each in extensions]
+        fits.HDUList([fits.PrimaryHDU(), *images]).writeto(folder / f"{tiled.name}.fz")
+    tiled.unlink()
+    ids = [f"star {star}" for star in SOBJECT[:3].tolist()]
+    assert FitsSource(folder).read_column("tmass_id").tolist() == ids
+    source, skipping = FitsSource(folder), FitsSource(folder, "skip")
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    assert skipping.read_column("tmass_id").tolist() == [ids[0], "", ids[2]]
+    with pytest.raises(SourceFormatError, match=damaged.name):
+        source.read_column("tmass_id")
 
 
 def test_a_source_without_the_id_is_named(tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ def test_each_bit_is_counted_and_unused_ones_are_not_listed() -> None:
     assert count_flags(np.array([0, 0]), DR4) == ()
 
 
+def test_a_negative_flag_hides_no_other() -> None:
+    counts = count_flags(np.array([-1, 2, -9999, 3]), DR4)
+    assert [(count.bit, count.stars) for count in counts] == [(1, 1), (2, 2)]
+
+
 def test_the_page_on_catalogues_has_the_same_table() -> None:
     page = Path(__file__).parents[2] / "docs" / "catalogues.md"
     for bit in DR4.flags:
