@@ -1,12 +1,12 @@
 """Run work on the blocks of a source in parallel, with few blocks in memory."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from typing import TypeVar
+
+from galahstream.system.ordered_results import ordered_results
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -27,18 +27,8 @@ def ordered_thread_map(
         Number of worker threads; default: one per core.
     """
     n_threads = n_threads or os.cpu_count() or 1
-    pending: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="galahstream-convert") as threads:
-        try:
-            for item in islice(items, n_threads + 1):
-                pending.append(threads.submit(work, item))
-            while pending:
-                yield pending.popleft().result()
-                for item in islice(items, 1):
-                    pending.append(threads.submit(work, item))
-        finally:
-            for future in pending:
-                future.cancel()
+        yield from ordered_results(lambda item: threads.submit(work, item), items, n_threads + 1)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -91,14 +92,13 @@ def read_fits(path: Path, take: Callable[[FitsFile], _Taken]) -> _Taken:
 
 def _content(path: Path) -> bytes:
     with path.open("rb") as file:
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        msg = (
-            f"{path}: more than {_MAX_BYTES // 2**20} MiB, and the file of a star has less than "
-            f"one; check the file"
-        )
-        raise SourceFormatError(msg)
-    return content
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+            msg = (
+                f"{path}: more than {_MAX_BYTES // 2**20} MiB, and the file of a star has less "
+                f"than one; check the file"
+            )
+            raise SourceFormatError(msg)
+        return file.read()  # with a limit, memory for all of it would be taken first
 
 
 def _decompressed(content: bytes, path: Path) -> bytes:

@@ -29,13 +29,13 @@ from galahstream.errors import (
     SourceMissingError,
     StorageFullError,
 )
-from galahstream.sources.base import SkippedStar, Source, Spectra
+from galahstream.sources.base import Source, Spectra
 from galahstream.sources.parquet_folder import (
     PROPERTIES,
     choose_parquet_files,
     is_parquet_name,
 )
-from galahstream.survey.provenance import Provenance
+from galahstream.sources.wrapper import Wrapper
 from galahstream.validation import shown
 
 _SCHEME = "hf:/"  # a Path makes one slash of two
@@ -200,7 +200,7 @@ def choose_files(
     raise SourceFormatError(msg)
 
 
-class HubSource(Source):
+class HubSource(Wrapper):
     """A source whose files come from the hub; the commit identifies them.
 
     Parameters
@@ -212,7 +212,7 @@ class HubSource(Source):
     """
 
     def __init__(self, source: Source, address: HubAddress) -> None:
-        self._source = source
+        super().__init__(source)
         self._address = address
 
     def __len__(self) -> int:
@@ -235,44 +235,19 @@ class HubSource(Source):
         return (f"downloaded from {place}, commit {self._address.revision}", *self._source.notes)
 
     @property
-    def n_pixels(self) -> int:
-        """Number of pixels of each spectrum, L."""
-        return self._source.n_pixels
+    def files(self) -> tuple[Path, ...]:
+        """None: the commit says what they hold."""
+        return ()
 
     @property
-    def wavelength(self) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of the files, Å, shape (L,)."""
-        return self._source.wavelength
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return self._source.label_names
-
-    @property
-    def label_units(self) -> tuple[str, ...]:
-        """Units of the labels."""
-        return self._source.label_units
+    def folders(self) -> tuple[Path, ...]:
+        """None: the cache belongs to the hub."""
+        return ()
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
         """Star ids, shape (N,), int64."""
         return self._source.ids
-
-    @property
-    def skipped(self) -> tuple[SkippedStar, ...]:
-        """Stars that the reader skipped."""
-        return self._source.skipped
-
-    @property
-    def provenance(self) -> Provenance:
-        """What the reader knows of the spectra."""
-        return self._source.provenance
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether the reader gives errors."""
-        return self._source.has_errors
 
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels, shape (N, K), float64."""

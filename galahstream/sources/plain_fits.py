@@ -44,6 +44,11 @@ class PlainFits:
     content : bytes
         The file, without compression.
 
+    Attributes
+    ----------
+    names : tuple of str
+        The name of each extension in upper case; empty for one without a name.
+
     Raises
     ------
     NotPlainError
@@ -61,12 +66,8 @@ class PlainFits:
             offset = extension.offset + _padded(n_values * abs(extension.bitpix) // 8)
         if offset != len(content):
             raise NotPlainError
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of each extension in upper case; empty for one without a name."""
-        named = (self.value(index, "EXTNAME") for index in range(len(self._extensions)))
-        return tuple(str(name or "").upper() for name in named)
+        named = (_value(extension.header, b"EXTNAME") for extension in self._extensions)
+        self.names = tuple(str(name or "").upper() for name in named)
 
     def value(self, extension: int, keyword: str) -> object:
         """Return the value of a keyword in a header; None if there is none."""
@@ -94,12 +95,12 @@ def _extension_at(content: bytes, offset: int) -> _Extension:
     while end >= 0 and (end - offset) % _CARD:
         end = content.find(_END, end + 1)
     header = content[offset : max(end, offset)]
+    if not header.isascii():
+        raise NotPlainError
     keyword, kind = _IMAGE if offset else _PRIMARY
     if not header.startswith(keyword) or _value(header, keyword) != kind:
         raise NotPlainError
-    if b"XTENSION=" in header[_CARD:]:  # its own END is damaged, and that of the next was found
-        raise NotPlainError
-    if not header.isascii():
+    if header.find(b"XTENSION=", _CARD) >= 0:  # its END is damaged, and that of the next was found
         raise NotPlainError
     bitpix, axes = _value(header, b"BITPIX"), _count(header, b"NAXIS")
     if (
@@ -129,7 +130,7 @@ def _value(header: bytes, keyword: bytes) -> str | bool | int | float | None:
     """Return the value of the first card of a keyword; None without card or value."""
     card = _card(header, keyword)
     match = _VALUE.fullmatch(card or b"")
-    if match is None or not match.string.isascii():
+    if match is None:
         raise NotPlainError
     string, word = match.groups()
     if string is not None:

@@ -4,15 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from galahstream.errors import WorkerError
+from galahstream.system.ordered_results import ordered_results
 from galahstream.system.processes import safe_start_method
 
 _Item = TypeVar("_Item")
@@ -42,15 +41,9 @@ def ordered_process_map(
         If a process ended before it was done.
     """
     context = multiprocessing.get_context(safe_start_method())
-    pending: deque[Future[_Result]] = deque()
     pool = ProcessPoolExecutor(n_processes, context, _begin, (work,))
     try:
-        for item in islice(items, n_processes + 1):
-            pending.append(pool.submit(_do, item))
-        while pending:
-            yield pending.popleft().result()
-            for item in islice(items, 1):
-                pending.append(pool.submit(_do, item))
+        yield from ordered_results(lambda item: pool.submit(_do, item), items, n_processes + 1)
     except BrokenProcessPool as error:
         msg = (
             "a process that reads the source ended before it was done: it was killed, as the "
