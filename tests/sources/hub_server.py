@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 REPOSITORY = "simbaswe/galah4"
+ADDRESS = f"hf://{REPOSITORY}"
+BY_HAND = r"bring its files by hand: download them from http\S+/datasets/simbaswe/galah4/tree/\S+"
+GATED = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}
 
 
 class Request(NamedTuple):
@@ -170,3 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _etag(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
+
+
+def contents(folder: Path, place: str = "") -> dict[str, bytes]:
+    """Return the files of a folder as a data set holds them."""
+    return {
+        place + path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

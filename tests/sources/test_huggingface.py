@@ -5,10 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,88 +16,33 @@ from galahstream.conversion.convert import convert, convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.repair import repair
 from galahstream.errors import (
-    ExtraMissingError,
-    GalahStreamError,
     OptionError,
     SourceAccessError,
     SourceFormatError,
-    SourceMissingError,
-    StorageFullError,
 )
-from galahstream.sources import huggingface
 from galahstream.sources.base import Source, Spectra
 from galahstream.sources.huggingface import HubAddress, HubSource, is_hub_address
 from galahstream.sources.open import open_source
 from tests.sources.contract import SourceContract, read_all
 from tests.sources.files import FLUX, IDS, LABELS, STAR, WAVELENGTH, table_hdf5, write_pair
 from tests.sources.files import write_star as write_fits_star
-from tests.sources.hub_server import REPOSITORY, Hub, running
+from tests.sources.hub_server import ADDRESS, BY_HAND, GATED, REPOSITORY, Hub, contents
 from tests.sources.parquet_files import columns, parts, write_collection, write_parquet
 
 hub_package = pytest.importorskip("huggingface_hub")
-ADDRESS = f"hf://{REPOSITORY}"
-BY_HAND = r"bring its files by hand: download them from http\S+/datasets/simbaswe/galah4/tree/\S+"
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """Return a hub without data sets, with an empty cache and no account."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-    constants = "huggingface_hub.constants"
-    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(f"{constants}.HF_TOKEN_PATH", str(tmp_path / "no token"))
-    monkeypatch.setattr(f"{constants}.HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
-    served = Hub()
-    with running(served) as endpoint:
-        monkeypatch.setattr(f"{constants}.ENDPOINT", endpoint)
-        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        hub_package.close_session()
-        yield served
-    hub_package.close_session()
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub's package try again at once."""
-    clock = SimpleNamespace(sleep=lambda seconds: None, time=time.time, monotonic=time.monotonic)
-    monkeypatch.setattr("huggingface_hub.file_download.time", clock)
-    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
-
-
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-
-def contents(folder: Path, place: str = "") -> dict[str, bytes]:
-    """Return the files of a folder as a data set holds them."""
-    return {
-        place + path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> dict[str, bytes]:
-    return contents(write_pair(tmp_path / "pair"))
 
 
 class TestContract(SourceContract):
     @pytest.fixture
-    def source(self, hub: Hub, pair: dict[str, bytes]) -> Source:
-        hub.commit(pair)
+    def source(self, hub: Hub, hub_pair: dict[str, bytes]) -> Source:
+        hub.commit(hub_pair)
         return open_source(ADDRESS, progress=False)
 
 
 def test_the_pair_of_a_data_set_becomes_a_store(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path
 ) -> None:
-    sha = hub.commit({**pair, "README.md": b"about", "figures/all.png": b"png"})
+    sha = hub.commit({**hub_pair, "README.md": b"about", "figures/all.png": b"png"})
     store = convert(ADDRESS, tmp_path / "store", progress=False)
     assert np.array_equal(store.flux[:], FLUX[store.source_row], equal_nan=True)
     assert np.array_equal(store.ids, IDS[store.source_row])
@@ -113,10 +56,10 @@ def test_the_pair_of_a_data_set_becomes_a_store(
     "address", [ADDRESS, f"hf://datasets/{REPOSITORY}", f"{ADDRESS}/", Path(ADDRESS)]
 )
 def test_an_address_may_be_written_in_several_ways(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path, address: str | Path,
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path, address: str | Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    sha = hub.commit(pair)
+    sha = hub.commit(hub_pair)
     monkeypatch.chdir(tmp_path)
     source = open_source(address, progress=False)
     assert isinstance(source, HubSource)
@@ -216,8 +159,8 @@ def test_a_data_set_without_spectra_is_named(hub: Hub) -> None:
         open_source(f"{ADDRESS}/nowhere", progress=False)
 
 
-def test_what_is_in_the_cache_is_not_downloaded_again(hub: Hub, pair: dict[str, bytes]) -> None:
-    hub.commit(pair)
+def test_what_is_in_the_cache_is_not_downloaded_again(hub: Hub, hub_pair: dict[str, bytes]) -> None:
+    hub.commit(hub_pair)
     open_source(ADDRESS, progress=False)
     hub.requests.clear()
     open_source(ADDRESS, progress=False)
@@ -226,10 +169,10 @@ def test_what_is_in_the_cache_is_not_downloaded_again(hub: Hub, pair: dict[str, 
 
 @pytest.mark.usefixtures("no_waiting")
 def test_a_broken_connection_is_resumed_where_it_broke(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    hub: Hub, hub_pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
-    hub.commit({"spectra.npy": pair["spectra.npy"]})
+    hub.commit({"spectra.npy": hub_pair["spectra.npy"]})
     hub.broken_after["spectra.npy"] = [1000, 1500]
     source = open_source(ADDRESS, progress=False)
     assert np.array_equal(read_all(source, 5), FLUX, equal_nan=True)
@@ -239,9 +182,9 @@ def test_a_broken_connection_is_resumed_where_it_broke(
 
 @pytest.mark.usefixtures("no_waiting")
 def test_after_a_failed_download_only_what_is_missing_is_downloaded(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path
 ) -> None:
-    sha = hub.commit({name: pair[name] for name in ("spectra.npy", "labels.npy")})
+    sha = hub.commit({name: hub_pair[name] for name in ("spectra.npy", "labels.npy")})
     hub.broken_after["spectra.npy"] = [1700, *[0] * 20]
     with pytest.raises(SourceAccessError, match=f"cannot be downloaded: .*try again; or {BY_HAND}"):
         convert(ADDRESS, tmp_path / "store", progress=False)
@@ -253,8 +196,10 @@ def test_after_a_failed_download_only_what_is_missing_is_downloaded(
     assert sha in store.manifest.notes[0]
 
 
-def test_a_changed_file_is_a_new_source(hub: Hub, pair: dict[str, bytes], tmp_path: Path) -> None:
-    old = hub.commit(pair)
+def test_a_changed_file_is_a_new_source(
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path
+) -> None:
+    old = hub.commit(hub_pair)
     first = open_source(ADDRESS, progress=False)
     write_pair(tmp_path / "changed", FLUX + 1)
     new = hub.commit(contents(tmp_path / "changed"))
@@ -286,15 +231,15 @@ def interrupt_after_some_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("change", ["the cache is emptied", "by commit", "a new commit"])
 def test_an_interrupted_conversion_is_resumed_from_the_same_commit(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path, change: str
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path, change: str
 ) -> None:
-    sha = hub.commit(pair)
+    sha = hub.commit(hub_pair)
     dest, address = tmp_path / "store", ADDRESS
     with pytest.MonkeyPatch.context() as patched, pytest.raises(InterruptedHereError):
         interrupt_after_some_blocks(patched)
         convert_with(ADDRESS, dest, ConvertOptions(progress=False, block_bytes=800, jobs=1))
     if change == "a new commit":
-        hub.commit({**pair, "README.md": b"new"})
+        hub.commit({**hub_pair, "README.md": b"new"})
         with pytest.raises(OptionError, match=f"source was '{ADDRESS}@{sha}' and is now"):
             convert(ADDRESS, dest, progress=False)
         return
@@ -306,8 +251,10 @@ def test_an_interrupted_conversion_is_resumed_from_the_same_commit(
     assert np.array_equal(store.flux[:], FLUX[store.source_row], equal_nan=True)
 
 
-def test_a_store_is_repaired_from_the_hub(hub: Hub, pair: dict[str, bytes], tmp_path: Path) -> None:
-    hub.commit(pair)
+def test_a_store_is_repaired_from_the_hub(
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path
+) -> None:
+    hub.commit(hub_pair)
     convert(ADDRESS, tmp_path / "store", progress=False).close()
     path = tmp_path / "store" / "flux.npy"
     data = bytearray(path.read_bytes())
@@ -316,118 +263,12 @@ def test_a_store_is_repaired_from_the_hub(hub: Hub, pair: dict[str, bytes], tmp_
     assert repair(tmp_path / "store", ADDRESS, progress=False).tolist() == [5]
 
 
-def test_a_cached_data_set_is_read_offline(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sha = hub.commit(pair)
-    open_source(ADDRESS, progress=False)
-    hub.requests.clear()
-    offline(monkeypatch)
-    for address in (ADDRESS, f"{ADDRESS}@{sha}"):
-        source = open_source(address, progress=False)
-        assert np.array_equal(read_all(source, 5), FLUX, equal_nan=True)
-        assert source.fingerprint == sha
-    assert hub.requests == []
-
-
-def test_offline_without_a_cache_says_how_to_bring_the_files(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.commit(pair)
-    offline(monkeypatch)
-    with pytest.raises(SourceAccessError, match=f"HF_HUB_OFFLINE is set.*{BY_HAND}"):
-        open_source(ADDRESS, progress=False)
-
-
-def test_an_incomplete_cache_is_not_read_offline(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.commit(pair)
-    open_source(ADDRESS, progress=False)
-    next((tmp_path / "cache").rglob("labels.npy")).unlink()
-    offline(monkeypatch)
-    with pytest.raises(SourceAccessError, match=f"its cache lacks the files; or {BY_HAND}"):
-        open_source(ADDRESS, progress=False)
-
-
-def test_a_hub_that_is_not_reached_is_named(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.commit(pair)
-    cached = open_source(ADDRESS, progress=False)
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert open_source(ADDRESS, progress=False).name == cached.name
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere/at/all")
-    with pytest.raises(SourceAccessError, match=f"the hub is not reached .*{BY_HAND}") as caught:
-        open_source(ADDRESS, progress=False)
-    assert "\n" not in str(caught.value)
-
-
-GATED = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}
-REFUSALS: dict[str, tuple[int, dict[str, str], type[GalahStreamError], str]] = {
-    "gated": (403, GATED, SourceAccessError, "its owners grant access: ask for it on its page"),
-    "gated, no account": (401, GATED, SourceAccessError, "its owners grant access"),
-    "private": (401, {"X-Error-Code": "RepoNotFound"}, SourceMissingError, "no such data set"),
-    "unauthorised": (401, {}, SourceAccessError, "HTTP status 401: log in"),
-    "forbidden": (403, {}, SourceAccessError, "HTTP status 403: log in"),
-    "no data set": (404, {"X-Error-Code": "RepoNotFound"}, SourceMissingError, "no such data set"),
-    "not a hub": (404, {}, SourceAccessError, "HTTP status 404"),
-    "down": (500, {}, SourceAccessError, "HTTP status 500: try again later"),
-}
-
-
-@pytest.mark.usefixtures("no_waiting")
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_says_why_and_how_to_bring_the_files(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path, kind: str
-) -> None:
-    hub.commit(pair)
-    status, headers, error, reason = REFUSALS[kind]
-    hub.refusal = (status, headers)
-    with pytest.raises(
-        error, match=f"{ADDRESS} cannot be downloaded: .*{reason}.*{BY_HAND}"
-    ) as seen:
-        convert(ADDRESS, tmp_path / "store", progress=False)
-    assert "\n" not in str(seen.value)
-    assert type(seen.value) is error
-    assert not (tmp_path / ".store.partial").exists()
-
-
-def test_a_missing_revision_is_named(hub: Hub, pair: dict[str, bytes]) -> None:
-    hub.commit(pair)
-    with pytest.raises(SourceMissingError, match="it has no revision 'v9'"):
-        open_source(f"{ADDRESS}@v9", progress=False)
-
-
-def test_a_full_disk_of_the_cache_is_named(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.commit(pair)
-
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    with pytest.raises(StorageFullError, match=r"disk of its cache .*cache is full"):
-        open_source(ADDRESS, progress=False)
-
-
-def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(huggingface, "import_module", missing)
-    match = r"galahstream\[hub\].*huggingface.co/datasets/simbaswe/galah4"
-    with pytest.raises(ExtraMissingError, match=match):
-        open_source(ADDRESS)
-
-
 @pytest.mark.parametrize("progress", [True, False])
 def test_the_bars_of_the_hub_are_shown_only_if_asked(
-    hub: Hub, pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
+    hub: Hub, hub_pair: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], progress: bool,
 ) -> None:  # fmt: skip
-    hub.commit(pair)
+    hub.commit(hub_pair)
     monkeypatch.setenv("TQDM_POSITION", "-1")  # bars also where there is no terminal
     open_source(ADDRESS, progress=progress)
     captured = capsys.readouterr()
@@ -437,10 +278,10 @@ def test_the_bars_of_the_hub_are_shown_only_if_asked(
 
 
 def test_the_commands_take_an_address(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    sha = hub.commit(pair)
+    sha = hub.commit(hub_pair)
     monkeypatch.chdir(tmp_path)
     assert main(["convert", f"{ADDRESS}@{sha}", "store"]) == 0
     assert f"note        downloaded from {ADDRESS}, commit {sha}" in capsys.readouterr().out
@@ -457,9 +298,9 @@ def test_the_commands_take_an_address(
 
 @pytest.mark.slow
 def test_the_environment_of_the_hub_is_heeded(
-    hub: Hub, pair: dict[str, bytes], tmp_path: Path
+    hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path
 ) -> None:
-    sha = hub.commit(pair)
+    sha = hub.commit(hub_pair)
     environment = {
         **os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"),
     }  # fmt: skip
