@@ -8,6 +8,7 @@ from galahstream.errors import OptionError
 from galahstream.learn.models import MODELS, build_network
 from galahstream.learn.models.base import Architecture, Prediction, as_prediction, layer_table
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.models.heads import LabelHead
 
 
 def test_the_network_has_the_parameters_of_the_published_run() -> None:
@@ -19,7 +20,33 @@ def test_the_network_has_the_parameters_of_the_published_run() -> None:
 
 @pytest.mark.parametrize("n_pixels", [8, 9, 64, 1001, 3904])
 def test_any_length_gives_one_output_per_label(n_pixels: int) -> None:
-    assert SpectraCNN(n_pixels, 2)(torch.zeros(5, n_pixels)).shape == (5, 2)
+    output = SpectraCNN(n_pixels, 2)(torch.zeros(5, n_pixels))
+    assert as_prediction(output).mean.shape == (5, 2)
+
+
+def test_a_network_with_variances_is_built_again_and_predicts_them() -> None:
+    network = build_network({"name": "cnn", "n_pixels": 64, "n_labels": 2, "output": "variance"})
+    prediction = build_network(network.architecture)(torch.zeros(5, 64))
+    assert prediction.mean.shape == prediction.log_variance.shape == (5, 2)
+    assert prediction.covariance_factor is None
+
+
+def test_a_predicted_covariance_is_positive_definite_and_has_the_variances() -> None:
+    torch.manual_seed(0)
+    prediction = LabelHead(6, 3, "covariance")(10 * torch.randn(50, 6))
+    factor = prediction.covariance_factor.double()
+    assert torch.equal(factor, factor.tril())
+    assert (factor.diagonal(dim1=1, dim2=2) > 0).all()
+    covariance = factor @ factor.transpose(1, 2)
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(
+        variance.log(), prediction.log_variance.double(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_an_unknown_kind_of_output_is_refused() -> None:
+    with pytest.raises(OptionError, match="output"):
+        LabelHead(6, 3, "median")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sizes", [(7, 3), (64, 0), (64.5, 3), (True, 3)])

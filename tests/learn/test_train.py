@@ -19,7 +19,7 @@ from galahstream.errors import (
     TrainingDivergedError,
 )
 from galahstream.learn.inference import evaluate, predict
-from galahstream.learn.models.base import Prediction
+from galahstream.learn.models.base import Prediction, as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.train import train
@@ -250,7 +250,7 @@ class PairNetwork(SpectraCNN):
     """A network that estimates variances too."""
 
     def forward(self, flux: torch.Tensor) -> Any:
-        mean = super().forward(flux)
+        mean = as_prediction(super().forward(flux)).mean
         return Prediction(mean, torch.zeros_like(mean))
 
 

@@ -20,14 +20,18 @@ class Prediction(NamedTuple):
         The most likely values.
     log_variance : Tensor, shape (B, K), float32, or None
         Natural logarithm of their variances, from networks that estimate them.
+    covariance_factor : Tensor, shape (B, K, K), float32, or None
+        Lower triangular L with a positive diagonal, from networks that estimate the covariance
+        L Lᵀ of the labels; its diagonal is the variance of `log_variance`.
     """
 
     mean: torch.Tensor
     log_variance: torch.Tensor | None = None
+    covariance_factor: torch.Tensor | None = None
 
 
 def as_prediction(output: torch.Tensor | Prediction) -> Prediction:
-    """Return the output of a network as a named pair; a plain tensor is the mean."""
+    """Return the output of a network as a named tuple; a plain tensor is the mean."""
     return output if isinstance(output, Prediction) else Prediction(output)
 
 

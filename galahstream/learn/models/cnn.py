@@ -14,7 +14,8 @@ from typing import ClassVar, cast
 import torch
 from torch import nn
 
-from galahstream.learn.models.base import Architecture, SpectraNetwork
+from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
+from galahstream.learn.models.heads import LabelHead, OutputKind
 from galahstream.validation import check_count
 
 CHANNELS = (16, 32, 64)
@@ -31,21 +32,26 @@ class SpectraCNN(SpectraNetwork):
     n_pixels : int
         Pixels per spectrum, L; at least 8.
     n_labels : int
-        Outputs, K; at least 1.
+        Labels, K; at least 1.
+    output : {"mean", "variance", "covariance"}
+        Labels alone, labels with a variance each, or with their covariance matrix.
 
     Raises
     ------
     OptionError
-        If a size is not an integer, or is too small.
+        If a size is not an integer or is too small, or `output` is not known.
     """
 
     name: ClassVar[str] = "cnn"
 
-    def __init__(self, n_pixels: int = 16384, n_labels: int = 3) -> None:
+    def __init__(
+        self, n_pixels: int = 16384, n_labels: int = 3, output: OutputKind = "mean"
+    ) -> None:
         super().__init__()
         pooling = POOL_SIZE ** len(CHANNELS)
         self.n_pixels = check_count("n_pixels", n_pixels, minimum=pooling)
         self.n_labels = check_count("n_labels", n_labels, minimum=1)
+        self.output: OutputKind = output
         stages: list[nn.Module] = []
         # float32 as in the loader's batches, whatever torch's default dtype is.
         dtype, n_inputs = torch.float32, 1
@@ -62,14 +68,20 @@ class SpectraCNN(SpectraNetwork):
             nn.Flatten(),
             nn.Linear(n_inputs * (self.n_pixels // pooling), N_HIDDEN, dtype=dtype),
             nn.ReLU(),
-            nn.Linear(N_HIDDEN, self.n_labels, dtype=dtype),
+            LabelHead(N_HIDDEN, self.n_labels, output),
         )
 
     @property
     def architecture(self) -> Architecture:
         """The name and the arguments that build this network again."""
-        return {"name": self.name, "n_pixels": self.n_pixels, "n_labels": self.n_labels}
+        sizes: dict[str, str | int] = {
+            "name": self.name,
+            "n_pixels": self.n_pixels,
+            "n_labels": self.n_labels,
+        }
+        # Models of labels alone open with earlier versions too.
+        return sizes if self.output == "mean" else {**sizes, "output": self.output}
 
-    def forward(self, flux: torch.Tensor) -> torch.Tensor:
-        """Return scaled labels (B, K) of transformed flux (B, L), both float32."""
-        return cast(torch.Tensor, self.head(self.features(flux.unsqueeze(1))))
+    def forward(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
+        """Return the prediction for transformed flux (B, L), both float32."""
+        return cast(torch.Tensor | Prediction, self.head(self.features(flux.unsqueeze(1))))
