@@ -49,7 +49,7 @@ def run(source: Path, work: Path, rounds: int = 3, stars: int = 2000) -> Result:
     try:
         readers[FITSIO] = partial(_read_with_fitsio, import_module("fitsio").FITS)
     except ImportError as error:
-        notes.append(f"left out: {FITSIO} ({error}; pip install 'galahstream[bench]')")
+        notes.append(f"skipped: {FITSIO} ({error}; pip install 'galahstream[bench]')")
     sample = files[: len(CAMERAS) * _SAMPLE]
     contenders: Contenders = {
         name: partial(_read_all, sample, read) for name, read in readers.items()
