@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from galahstream.learn.metrics import LabelMetrics
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
+    from galahstream.survey.provenance import Provenance
     from galahstream.survey.selection import Cut
 
 
@@ -18,9 +19,10 @@ def store_lines(info: "StoreInfo") -> list[str]:
     pixel_counts = ", ".join(f"{count:,} {name}" for name, count in vars(info.pixel_counts).items())
     lines = [
         f"{info.path}: {info.stars:,} stars of {info.pixels:,} pixels, {info.format} "
-        f"{info.dtype}, {info.bytes / 1e6:,.1f} MB",
+        f"{info.dtype}{_chunks(info)}, {info.bytes / 1e6:,.1f} MB",
         f"read        {info.access}: {info.access_reason}",
         f"wavelength  {info.wavelength}{covered}",
+        *_provenance(info.provenance),
         f"split       {split} (seed {info.split_seed}{_groups(info)})",
         f"odd pixels  {pixel_counts}",
     ]
@@ -55,6 +57,24 @@ def store_lines(info: "StoreInfo") -> list[str]:
     if info.skipped:
         lines.append(f"skipped     {len(info.skipped):,} stars in all")
     return lines
+
+
+def _chunks(info: "StoreInfo") -> str:
+    if info.chunk_rows is None:
+        return ""
+    rows = f" in chunks of {info.chunk_rows} rows" if info.chunk_rows > 1 else ""
+    return rows + ("" if info.compression is None else f" with {info.compression}")
+
+
+def _provenance(provenance: "Provenance") -> list[str]:
+    facts = [" ".join(filter(None, (provenance.survey, provenance.release)))]
+    if provenance.frame is not None:
+        facts.append(f"{provenance.frame} frame")
+    if provenance.grid is not None:
+        method = f" ({provenance.resampling})" if provenance.resampling else ""
+        facts.append(f"grid {provenance.grid}{method}")
+    text = ", ".join(filter(None, facts))
+    return [f"spectra     {text}"] if text else []
 
 
 def _groups(info: "StoreInfo") -> str:
