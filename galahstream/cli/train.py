@@ -61,6 +61,13 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="shuffle in blocks of N stars (default: individual stars)",
     )
+    group.add_argument(
+        "--augment",
+        metavar="SPEC",
+        help="change the training stars at random in each epoch, as in "
+        "noise=20:200,velocity=2,mask=0.02: noise of an SNR from 20 to 200, shifts of up to "
+        "2 km/s, and 2 %% of the pixels missing (default: none)",
+    )
 
 
 def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
@@ -95,6 +102,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         missing=options.missing,
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,
+        augment=options.augment,
         resume=options.resume,
         overwrite=options.overwrite,
         report=write_message,

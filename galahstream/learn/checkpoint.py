@@ -58,7 +58,7 @@ class RunSettings:
 
     Attributes
     ----------
-    batch_size, lr, seed, labels, window, missing, shuffle_block
+    batch_size, lr, seed, labels, window, missing, shuffle_block, augment
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     store : str
         Fingerprint of the store.
@@ -72,6 +72,7 @@ class RunSettings:
     missing: str = checked(text)
     shuffle_block: int | None = checked(optional(partial(integer, minimum=1)))
     store: str = checked(text)
+    augment: str | None = checked(optional(text), default=None)
 
     @classmethod
     def of_options(cls, options: TrainOptions, store: str) -> "RunSettings":

@@ -92,7 +92,7 @@ def _check_splits(store: SpectraStore) -> None:
 
 
 def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:
-    """Return the loaders of the datasets; only the training stars are shuffled."""
+    """Return the loaders of the datasets; only training stars are shuffled and augmented."""
     size, workers = options.batch_size, options.num_workers
     val, test = (
         SpectraLoader(dataset, size, seed=options.seed, num_workers=workers, device=device)
@@ -106,5 +106,6 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         num_workers=workers,
         device=device,
         shuffle_block=options.shuffle_block,
+        augment=options.augment,
     )
     return Loaders(train, val, test)

@@ -13,6 +13,7 @@ from typing import get_args
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
+from galahstream.stream.augmentation import Augmentation, check_augmentation
 from galahstream.stream.dataset import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window, check_window
@@ -46,6 +47,8 @@ class TrainOptions:
         Threads that prepare batches; 0 prepares them in the calling thread.
     shuffle_block : int or None
         Rows per shuffled block; None shuffles single stars.
+    augment : str or None
+        Augmentation of the training stars, in its text form.
 
     Raises
     ------
@@ -65,10 +68,12 @@ class TrainOptions:
     missing: Missing = "raise"
     num_workers: int = 2
     shuffle_block: int | None = None
+    augment: Augmentation | str | None = None
 
     def __post_init__(self) -> None:
         check_choice("missing", self.missing, get_args(Missing))
         block = self.shuffle_block
+        augmentation = check_augmentation(self.augment)
         plain = {
             "epochs": check_count("epochs", self.epochs, flag="--epochs", minimum=1),
             "batch_size": check_count(
@@ -85,6 +90,7 @@ class TrainOptions:
             "shuffle_block": block
             if block is None
             else check_count("shuffle_block", block, flag="--shuffle-block", minimum=1),
+            "augment": None if augmentation is None else str(augmentation),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

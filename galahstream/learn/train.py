@@ -22,6 +22,7 @@ from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.dataset import Missing
 from galahstream.stream.device import choose_device
 from galahstream.stream.sampling import can_measure_shuffle, shuffle_quality
@@ -46,6 +47,7 @@ def train(
     missing: Missing = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
+    augment: Augmentation | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -79,6 +81,9 @@ def train(
         Threads that prepare batches.
     shuffle_block : int, optional
         Shuffle blocks of this many stars, for a store larger than memory.
+    augment : AddNoise, ShiftVelocity, MaskPixels, Compose, str or None
+        Random changes of the training stars, new in each epoch, or their text form, such as
+        ``"noise=20:200,velocity=2,mask=0.02"``. Validation and test stars stay as they are.
     resume : bool
         Resume the interrupted run in `out` in mid-epoch, continue a finished one to
         more epochs, or start if there is none. On the CPU the weights are those of
@@ -113,6 +118,7 @@ def train(
         missing=missing,
         num_workers=num_workers,
         shuffle_block=shuffle_block,
+        augment=augment,
     )
     if resume and overwrite:
         msg = "a run is either resumed or replaced; give resume (--resume) or overwrite "
@@ -225,6 +231,8 @@ class _Run:
             f"parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
             f"{self.options.num_workers} loader threads"
         )
+        if self.options.augment is not None:
+            self.log(f"training stars are augmented: {self.options.augment}")
         if self.options.shuffle_block is not None:
             self.log(self._describe_shuffle())
 

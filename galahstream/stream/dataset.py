@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from galahstream.errors import LabelError, OptionError
+from galahstream.errors import LabelError
 from galahstream.store import SpectraStore, open_store
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.decoding import Decoder
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, valid_indices
 from galahstream.stream.kernels import is_fused
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
@@ -218,8 +220,20 @@ class SpectraDataset(Dataset[Item]):
         """Return items that were read together, as views of one tensor each."""
         return BatchItems(self.read_batch(indices))
 
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise an error if the spectra cannot be augmented.
+
+        Raises
+        ------
+        OptionError
+            If errors are returned.
+        WavelengthError
+            If spectra are to be shifted and their wavelengths are not known.
+        """
+        self._decoder.prepare_augmentation(augmentation)
+
     def read_batch(
-        self, indices: Indices, *out: npt.NDArray[np.float32]
+        self, indices: Indices, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Return items as one tensor each of flux, errors, labels and ids, as far as selected.
 
@@ -229,16 +243,22 @@ class SpectraDataset(Dataset[Item]):
             Items; negative ones count from the end.
         *out : ndarray, shape (n, L), float32, optional
             Memory of the flux tensor, and of the tensor of errors if they are returned.
+        draws : EpochDraws, optional
+            How the flux is augmented.
 
         Raises
         ------
         TypeError, IndexError, DamagedRowError
             As for indexing.
         """
-        return self.read_valid_batch(self._prefetched(valid_indices(indices, len(self))), *out)
+        valid = valid_indices(indices, len(self))
+        return self.read_valid_batch(self._prefetched(valid), *out, draws=draws)
 
     def read_valid_batch(
-        self, indices: npt.NDArray[np.int64], *out: npt.NDArray[np.float32]
+        self,
+        indices: npt.NDArray[np.int64],
+        *out: npt.NDArray[np.float32],
+        draws: EpochDraws | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching.
 
@@ -248,10 +268,12 @@ class SpectraDataset(Dataset[Item]):
             Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
         *out : ndarray, shape (n, L), float32, optional
             Memory of the flux tensor, and of the tensor of errors if they are returned.
+        draws : EpochDraws, optional
+            How the flux is augmented.
         """
         rows = self.rows[indices]
         spectra = out or self.new_spectra(len(rows))
-        tensors = [torch.from_numpy(array) for array in self._read(rows, spectra)]
+        tensors = [torch.from_numpy(array) for array in self._read(rows, spectra, draws)]
         if self.label_names:
             # Not take(): it releases the GIL, which for 32 rows costs more than it brings.
             tensors.append(torch.from_numpy(self.scaled_targets[indices]))
@@ -264,6 +286,7 @@ class SpectraDataset(Dataset[Item]):
         indices: npt.NDArray[np.int64],
         out: tuple[npt.NDArray[np.float32], ...],
         positions: npt.NDArray[np.int64],
+        draws: EpochDraws | None = None,
     ) -> None:
         """Write the spectra of items into some rows of a batch, for batches of several datasets.
 
@@ -275,12 +298,14 @@ class SpectraDataset(Dataset[Item]):
             The flux of the batch, and its errors if they are returned.
         positions : ndarray of int64, length n
             Row of `out` of each item.
+        draws : EpochDraws, optional
+            How the flux is augmented.
         """
         rows = self.rows[indices]
         if is_fused(self._transform):
-            self._decoder.read(rows, out, positions)
+            self._decoder.read(rows, out, positions, draws)
         else:
-            (out[0][positions],) = self._read(rows, self.new_spectra(len(rows)))
+            (out[0][positions],) = self._read(rows, self.new_spectra(len(rows)), draws)
 
     def new_spectra(self, n_rows: int) -> tuple[npt.NDArray[np.float32], ...]:
         """Return memory for the flux of a batch, and for its errors if they are returned."""
@@ -307,30 +332,13 @@ class SpectraDataset(Dataset[Item]):
         return indices
 
     def _read(
-        self, rows: npt.NDArray[np.int64], out: tuple[npt.NDArray[np.float32], ...]
+        self,
+        rows: npt.NDArray[np.int64],
+        out: tuple[npt.NDArray[np.float32], ...],
+        draws: EpochDraws | None,
     ) -> tuple[npt.NDArray[np.float32], ...]:
-        self._decoder.read(rows, out, np.arange(len(rows)))
-        return out if is_fused(self._transform) else (self._transformed(out[0], rows),)
-
-    def _transformed(
-        self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        assert self._transform is not None
-        result = np.ascontiguousarray(self._transform(flux))
-        if result.dtype != np.float32 or result.shape != flux.shape:
-            msg = (
-                f"the transform made {result.dtype} of shape {result.shape} out of float32 of "
-                f"shape {flux.shape}; it must keep both"
-            )
-            raise OptionError(msg)
-        if np.isnan(result).any():
-            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
-            msg = (
-                f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
-                f"{self.pixels[pixel]}; it must give a number for every flux, NaN too"
-            )
-            raise OptionError(msg)
-        return result
+        self._decoder.read(rows, out, np.arange(len(rows)), draws)
+        return out if is_fused(self._transform) else (self._decoder.transform(out[0], rows),)
 
     def _find_pixels(self) -> None:
         name = str(self.store.path)

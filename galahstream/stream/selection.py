@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import ConcatDataset, Subset
 
 from galahstream.errors import OptionError
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import Indices, ItemsIdentity, SpectraItems, valid_indices
 from galahstream.stream.transforms import FluxTransform, ZScore
 from galahstream.system.digest import array_digest
@@ -119,25 +121,30 @@ class SpectraSelection:
         """Return the same items, dataset after dataset, in the order of their rows."""
         return SpectraSelection(self.datasets, np.sort(self._items))
 
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise an error if the spectra of a dataset cannot be augmented."""
+        for dataset in self.datasets:
+            dataset.check_augmentation(augmentation)
+
     def read_batch(
-        self, indices: Indices, *out: npt.NDArray[np.float32]
+        self, indices: Indices, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Return items as one tensor per quantity; see :class:`SpectraDataset`."""
         valid = valid_indices(indices, len(self))
         self.prefetch(valid)
-        return self.read_valid_batch(valid, *out)
+        return self.read_valid_batch(valid, *out, draws=draws)
 
     def read_valid_batch(
-        self, indices: _Array, *out: npt.NDArray[np.float32]
+        self, indices: _Array, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching."""
         items = self._items[indices]
         first = self.datasets[0]
         if len(self.datasets) == 1:
-            return first.read_valid_batch(items, *out)
+            return first.read_valid_batch(items, *out, draws=draws)
         spectra = out or first.new_spectra(len(items))
         for dataset, own_items, positions in self._by_dataset(items):
-            dataset.read_spectra_into(own_items, spectra, positions)
+            dataset.read_spectra_into(own_items, spectra, positions, draws)
         tensors = [torch.from_numpy(array) for array in spectra]
         if first.label_names:
             tensors.append(torch.from_numpy(self._scaled_targets[items]))
