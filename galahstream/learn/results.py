@@ -124,6 +124,7 @@ class TrainingResult:
             "learning_rate": self.options.lr,
             "seed": self.options.seed,
             "device": self.device,
+            "augment": str(self.options.augment or "none"),
         }
 
     def as_dict(self) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from galahstream.errors import (
 from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.train import train
 from galahstream.store import Store
+from galahstream.stream.augmentation import AddNoise
 from galahstream.validation import MAX_SEED
 
 
@@ -28,10 +29,11 @@ def test_numpy_values_become_plain_ones() -> None:
         "window": np.array([6550.0, 6580.0], np.float32),
         "num_workers": np.int16(0),
         "shuffle_block": np.int32(5),
+        "augment": AddNoise(*np.array([20, 200])),
     }
     options = TrainOptions(**numpy_values)
     assert options == TrainOptions(
-        2, 16, 0.5, 7, "cpu", ("teff", "logg"), (6550.0, 6580.0), "raise", 0, 5
+        2, 16, 0.5, 7, "cpu", ("teff", "logg"), (6550.0, 6580.0), "raise", 0, 5, "noise=20:200"
     )
     window: Any = options.window
     values = [*vars(options).values(), *options.labels, *window]
@@ -61,6 +63,8 @@ def test_one_label_may_be_given_by_its_name(labels: Any) -> None:
         ({"labels": 3}, "labels 3"),
         ({"num_workers": -1}, r"num_workers -1 .* \(num_workers=, --workers\)"),
         ({"batch_size": 0}, r"batch_size 0 .* \(batch_size=, --batch-size\)"),
+        ({"augment": "blur=1"}, r"augmentation 'blur=1' .* \(augment=, --augment\)"),
+        ({"augment": ["mask=0.1"]}, r"augmentation \['mask=0.1'\] cannot be used"),
         ({"shuffle_block": 0}, r"shuffle_block 0 .* \(shuffle_block=, --shuffle-block\)"),
     ],
 )
