@@ -154,6 +154,6 @@ def _normal_table() -> _Float32:
 
 
 def _uniform(keys: _Keys, number: int) -> npt.NDArray[np.float64]:
-    """Return a number of each sequence as a float from 0 up to, but not, 1."""
+    """Return a number of each sequence as a float of at least 0 and below 1."""
     bits = splitmix64(keys, np.full(1, number, dtype=np.uint64))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
