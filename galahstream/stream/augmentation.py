@@ -114,7 +114,7 @@ class MaskPixels:
     Parameters
     ----------
     fraction : float
-        Probability that a pixel becomes missing, above 0 and below 1, in steps of 1/65,536.
+        Probability that a pixel becomes missing, above 0 and below 1, to within 1/65,536.
 
     Raises
     ------

@@ -9,19 +9,22 @@ the SNR, 1 the velocity, and 2 + b the noise and the missing ones of its pixels 
 ``1024 b + 1023``.
 
 Two hundred thousand spectra of 16,384 pixels take 3 · 10⁹ Gaussian numbers per second, more than
-any generator gives. So the noise of 1,024 pixels is a run of a table, from one of 65,536 offsets
-and with either sign. The table holds the quantiles of the normal distribution at
-:math:`(k + 1/2) / 65536` in a random order, and NaN in place of a random fraction of them if
-pixels are to be missing. What this means:
+any generator gives. So the noise of 1,024 pixels is the sum of two runs of a table, each from one
+of 65,536 offsets and with either sign. The table holds the quantiles of the normal distribution at
+:math:`(k + 1/2) / 65536` in a random order, divided by :math:`\sqrt 2`, and NaN in place of a
+random fraction of them if pixels are to be missing. What this means:
 
-- the noise of a pixel is Gaussian within 4.3 standard deviations, and never larger;
+- the noise of a pixel is Gaussian, with values of 4 and 5 standard deviations 1 % and 10 % too
+  rare, and none above 6.2;
 - within 1,024 pixels, noise at a given distance has a fixed correlation, of the order of
   :math:`1/\sqrt{65536}` = 0.4 % and at most 1.6 %;
-- there are 131,072 patterns of noise, and 65,536 of missing pixels, for 1,024 pixels: each returns,
-  with another SNR, in other parts of other spectra. For augmentation that does not matter; it is
-  no generator for studies of noise.
+- two spectra share one of the two runs at the same place once in 16,384 times, and their noise
+  then has a correlation of 1/2 over these 1,024 pixels.
+
+For augmentation that does not matter; it is no generator for studies of noise.
 """
 
+import math
 from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import NamedTuple, TypeAlias
@@ -42,7 +45,8 @@ from galahstream.survey.splits import permutation
 RUN_PIXELS = 1024
 """Pixels whose noise and mask are one run of a table each."""
 
-TABLE_SIZE = 65536
+TABLE_BITS = 16
+TABLE_SIZE = 2**TABLE_BITS
 FIRST_RUN = 2
 """Number in the sequence of a row that gives the runs of its first pixels."""
 
@@ -132,13 +136,15 @@ def noise_table(augmentation: Augmentation) -> _Float32:
     Returns
     -------
     ndarray, shape (65536 + 1024,), float32
-        Of mean 0 and standard deviation 1, with NaN where a pixel becomes missing. 0 times
-        these is what makes pixels missing without any noise.
+        The sum of two runs has mean 0 and standard deviation 1, and is NaN where a pixel
+        becomes missing, also after multiplication by 0.
     """
     table = _normal_table().copy()
     for step in Compose(augmentation).steps:
         if isinstance(step, MaskPixels):
-            count = min(max(round(step.fraction * TABLE_SIZE), 1), TABLE_SIZE - 1)
+            # A pixel is missing if it is in either run.
+            share = 1 - math.sqrt(1 - step.fraction)
+            count = min(max(round(share * TABLE_SIZE), 1), TABLE_SIZE - 1)
             table[permutation(TABLE_SIZE, _TABLE_SEED, 1)[:count]] = np.nan
     return np.concatenate((table, table[:RUN_PIXELS]))
 
@@ -149,7 +155,7 @@ def _normal_table() -> _Float32:
     normal = NormalDist()
     upper = np.array([normal.inv_cdf(0.5 + (k + 0.5) / TABLE_SIZE) for k in range(half)])
     quantiles = np.concatenate((-upper[::-1], upper))
-    quantiles /= quantiles.std()
+    quantiles /= math.sqrt(2) * quantiles.std()
     return quantiles.astype(np.float32)[permutation(TABLE_SIZE, _TABLE_SEED, 0)]
 
 

@@ -14,6 +14,7 @@ from galahstream.stream.augmentation import Augmentation, Compose, ShiftVelocity
 from galahstream.stream.draws import (
     FIRST_RUN,
     RUN_PIXELS,
+    TABLE_BITS,
     TABLE_SIZE,
     RowDraws,
     noise_table,
@@ -140,8 +141,11 @@ class _NumpyAugmentKernel:
                 if len(plan.scale):
                     flux = self._shifted(flux, draws.displacement[index])
                 bits = splitmix64(draws.keys[index], numbers)
-                sigma, offset = _of_runs(bits, draws.sigma[index])
-                np.add(flux, sigma[run] * plan.noise[offset[run] + inside], out=out[row])
+                noise = np.zeros(len(pixel), dtype=np.float32)
+                for number in (0, 1):
+                    sigma, offset = _of_runs(bits, number, draws.sigma[index])
+                    noise += sigma[run] * plan.noise[offset[run] + inside]
+                np.add(flux, noise, out=out[row])
                 if self.log is not None:
                     self.log.apply_in_place(out[row])
 
@@ -162,10 +166,13 @@ class _NumpyAugmentKernel:
         return np.repeat(part[0], end - first), np.repeat(part[1], end - first)
 
 
-def _of_runs(bits: npt.NDArray[np.uint64], sigma: np.float32) -> tuple[_Float32, _Int64]:
-    """Return the factor of the noise of each run, and where the run begins in the table."""
-    is_negative = bits & np.uint64(TABLE_SIZE) != 0
-    return np.where(is_negative, -sigma, sigma), (bits % np.uint64(TABLE_SIZE)).astype(np.int64)
+def _of_runs(
+    bits: npt.NDArray[np.uint64], number: int, sigma: np.float32
+) -> tuple[_Float32, _Int64]:
+    """Return the factor of the first or second run of noise, and where it begins in the table."""
+    offset = bits >> np.uint64(number * TABLE_BITS) & np.uint64(TABLE_SIZE - 1)
+    is_negative = bits >> np.uint64(2 * TABLE_BITS + number) & np.uint64(1) == 1
+    return np.where(is_negative, -sigma, sigma), offset.astype(np.int64)
 
 
 def _taken(buffer: npt.NDArray[Any], start: int, spans: _Int64) -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from galahstream.stream.draws import (
     MIX_1,
     MIX_2,
     RUN_PIXELS,
+    TABLE_BITS,
     TABLE_SIZE,
 )
 from galahstream.stream.kernels import augment as numpy_kernels
@@ -27,7 +28,8 @@ from galahstream.stream.transforms import LogFlux
 
 _FIRST_RUN = np.uint64(FIRST_RUN + 1)
 _LAST = np.uint64(TABLE_SIZE - 1)
-_SIGN = np.uint64(TABLE_SIZE)
+_SHIFT = np.uint64(TABLE_BITS)
+_SIGN_1, _SIGN_2 = (np.uint64(1 << (2 * TABLE_BITS + n)) for n in (0, 1))
 _NO_VALUE, _NAN = np.uint16(NO_VALUE), np.float32(np.nan)
 
 
@@ -63,34 +65,41 @@ def _run_bits(key: Any, run: Any) -> Any:
 
 
 @compiled_exactly
-def _add(sigma: Any, noise: Any, flux: Any, out: Any) -> None:
+def _add(sigmas: Any, first: Any, second: Any, flux: Any, out: Any) -> None:
+    """Add two runs of the table of noise."""
+    one, other = sigmas
     for pixel in range(out.size):
-        out[pixel] = flux[pixel] + sigma * noise[pixel]
+        out[pixel] = flux[pixel] + (one * first[pixel] + other * second[pixel])
 
 
 @compiled_exactly
-def _shift_and_add(shift: Any, sigma: Any, noise: Any, scale: Any, flux: Any, out: Any) -> None:
+def _shift_and_add(
+    shift: Any, sigmas: Any, first: Any, second: Any, scale: Any, flux: Any, out: Any
+) -> None:
     """Do what `_add` does with flux from between the pixels of `flux`, one more than of `out`."""
     displacement, whole = shift
+    one, other = sigmas
     for pixel in range(out.size):
         fraction = displacement * scale[pixel] - whole
         moved = flux[pixel] + fraction * (flux[pixel + 1] - flux[pixel])
-        out[pixel] = moved + sigma * noise[pixel]
+        out[pixel] = moved + (one * first[pixel] + other * second[pixel])
 
 
 @compiled_exactly
 def _shift_and_add_at_end(
-    shift: Any, sigma: Any, noise: Any, scale: Any, flux: Any, out: Any
+    shift: Any, sigmas: Any, first: Any, second: Any, scale: Any, flux: Any, out: Any
 ) -> None:
     """Do the same with flux from anywhere in `flux`, or beyond its ends."""
     displacement, begin = shift
+    one, other = sigmas
     for pixel in range(out.size):
         distance = displacement * scale[pixel]
         whole = np.floor(distance)
         left = begin + pixel + np.int64(whole)
         before = flux[min(max(left, 0), flux.size - 1)]
         after = flux[min(max(left + 1, 0), flux.size - 1)]
-        out[pixel] = before + (distance - whole) * (after - before) + sigma * noise[pixel]
+        moved = before + (distance - whole) * (after - before)
+        out[pixel] = moved + (one * first[pixel] + other * second[pixel])
 
 
 @compiled_exactly
@@ -100,27 +109,29 @@ def _augment(plan: Any, log: Any, draws: Any, flux: Any, out: Any, run: Any) -> 
     # Fields of a tuple are counted references, which cost as much as some pixels each.
     pieces, scale, limits, table = plan.pieces, plan.scale, plan.limits, plan.noise
     for number in range(len(pieces)):
-        begin, end = pieces[number, 0], pieces[number, 1]
+        begin, end, first_pixel, last_pixel = pieces[number]
         bits = _run_bits(key, begin // RUN_PIXELS)
-        signed = -sigma if bits & _SIGN else sigma
+        sigmas = (-sigma if bits & _SIGN_1 else sigma, -sigma if bits & _SIGN_2 else sigma)
         offset = np.int64(bits & _LAST) + begin % RUN_PIXELS
-        noise = table[offset : offset + end - begin]
+        first = table[offset : offset + end - begin]
+        offset = np.int64((bits >> _SHIFT) & _LAST) + begin % RUN_PIXELS
+        second = table[offset : offset + end - begin]
         target = out[begin:end]
         result = run[: end - begin] if log.is_taken else target
         if len(scale):
-            first, last = pieces[number, 2], pieces[number, 3]
             whole = np.floor(displacement * limits[number, 0])
             step = np.int64(whole)
             inner, outer = end, end
             # Otherwise the pixels that flux comes from are not adjacent.
             if whole == np.floor(displacement * limits[number, 1]):
-                inner = min(max(begin, first - step), end)
-                outer = max(min(end, last - step), inner)
+                inner = min(max(begin, first_pixel - step), end)
+                outer = max(min(end, last_pixel - step), inner)
             if inner < outer:
                 _shift_and_add(
                     (displacement, whole),
-                    signed,
-                    noise[inner - begin : outer - begin],
+                    sigmas,
+                    first[inner - begin : outer - begin],
+                    second[inner - begin : outer - begin],
                     scale[inner:outer],
                     flux[inner + step : outer + step + 1],
                     result[inner - begin : outer - begin],
@@ -128,15 +139,16 @@ def _augment(plan: Any, log: Any, draws: Any, flux: Any, out: Any, run: Any) -> 
             for start, stop in ((begin, inner), (outer, end)):
                 if start < stop:
                     _shift_and_add_at_end(
-                        (displacement, start - first),
-                        signed,
-                        noise[start - begin : stop - begin],
+                        (displacement, start - first_pixel),
+                        sigmas,
+                        first[start - begin : stop - begin],
+                        second[start - begin : stop - begin],
                         scale[start:stop],
-                        flux[first : last + 1],
+                        flux[first_pixel : last_pixel + 1],
                         result[start - begin : stop - begin],
                     )
         else:
-            _add(signed, noise, flux[begin:end], result)
+            _add(sigmas, first, second, flux[begin:end], result)
         if log.is_taken:
             _log_run(log, result, target)
 
