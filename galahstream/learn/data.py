@@ -63,7 +63,14 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     datasets = Datasets(
         *(
             SpectraDataset(
-                opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
+                opened,
+                split,
+                options.labels,
+                options.window,
+                LogFlux(),
+                ZScore(),
+                options.missing,
+                return_label_errors=options.label_errors,
             )
             for split in SPLIT_NAMES
         )

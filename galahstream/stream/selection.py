@@ -71,7 +71,7 @@ class SpectraSelection:
         return len(self._items)
 
     def __getstate__(self) -> dict[str, Any]:
-        remade = ("_ids", "_scaled_targets")
+        remade = ("_ids", "_scaled_labels")
         return {name: value for name, value in vars(self).items() if name not in remade}
 
     @property
@@ -147,7 +147,7 @@ class SpectraSelection:
             dataset.read_spectra_into(own_items, spectra, positions, draws)
         tensors = [torch.from_numpy(array) for array in spectra]
         if first.label_names:
-            tensors.append(torch.from_numpy(self._scaled_targets[items]))
+            tensors += [torch.from_numpy(array[items]) for array in self._scaled_labels]
         if first.return_ids:
             tensors.append(torch.from_numpy(self._ids[items]))
         return tuple(tensors)
@@ -163,9 +163,10 @@ class SpectraSelection:
             dataset.release_pages()
 
     @cached_property
-    def _scaled_targets(self) -> npt.NDArray[np.float32]:
-        """Scaled labels of all datasets, laid end to end."""
-        return np.concatenate([dataset.scaled_targets for dataset in self.datasets])
+    def _scaled_labels(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Scaled labels, and their errors if any, of all datasets, laid end to end."""
+        columns = zip(*(dataset.scaled_labels for dataset in self.datasets), strict=True)
+        return tuple(np.concatenate(arrays) for arrays in columns)
 
     @cached_property
     def _ids(self) -> _Array:
@@ -234,6 +235,10 @@ def _check_alike(first: SpectraDataset, other: SpectraDataset) -> None:
         ),
         ("return_ids", first.return_ids, other.return_ids, "choose one for both"),
         ("return_error", first.return_error, other.return_error, "choose one for both"),
+        (
+            "return_label_errors", first.return_label_errors, other.return_label_errors,
+            "choose one for both",
+        ),
     )  # fmt: skip
     for what, ours, theirs, advice in differences:
         if ours != theirs:

@@ -17,7 +17,7 @@ from galahstream.stream.items import SpectraItems
 Indices: TypeAlias = npt.NDArray[np.int64]
 SpectraBuffer: TypeAlias = npt.NDArray[np.float32]
 BatchTensors: TypeAlias = tuple[torch.Tensor, ...]
-"""Flux (n, L), and as far as the dataset gives them errors (n, L), labels (n, K) and ids (n,)."""
+"""Flux (n, L), and as far as the dataset gives them errors, labels (n, K), their errors and ids."""
 
 NO_INDICES: Indices = np.empty(0, dtype=np.int64)
 
