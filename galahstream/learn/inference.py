@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import CheckpointError, LabelError, WavelengthError
+from galahstream.learn.losses import make_loss
 from galahstream.learn.metrics import GroupMetrics, LabelMetrics
 from galahstream.learn.recipe import NATIVE, GridIdentity, Recipe, wavelength_range
 from galahstream.learn.results import (
@@ -47,7 +48,7 @@ class Predictions:
     names, units : tuple of str
         Names and units of the K labels.
     uncertainties : ndarray, shape (n, K), float64, or None
-        Their 1 σ in `units`, from networks that predict it.
+        Their 1 σ in `units`, if the model was trained with a likelihood (``"nll"``).
     """
 
     ids: npt.NDArray[np.int64]
@@ -89,8 +90,7 @@ class Evaluation:
     split : str
     n_stars : int
     loss : float
-        Mean loss of scaled labels: the squared error, or for a model that predicts
-        uncertainties, the negative log-likelihood.
+        Mean over the scaled labels of the loss that the model was trained with.
     labels : tuple of LabelMetrics
         Errors in the units of the labels.
     same_split : bool
@@ -166,7 +166,7 @@ def evaluate(
         raise LabelError(msg)
     _check_units(dataset, recipe)
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, loss = predict_scaled(model.network, loader)
+        scaled, loss = predict_scaled(model.network, loader, make_loss(model.loss))
     pairs = scaled.paired(recipe, dataset)
     return Evaluation(
         split=split,
@@ -212,7 +212,7 @@ def predict(
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, _ = predict_scaled(model.network, loader)
+        scaled, _ = predict_scaled(model.network, loader, make_loss(model.loss))
     labels, uncertainties = scaled.in_units(recipe)
     return Predictions(dataset.ids, labels, recipe.labels, recipe.units, uncertainties)
 

@@ -11,6 +11,7 @@ tensor(1.)
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import torch
@@ -68,8 +69,8 @@ class Loss(Protocol):
         ...
 
 
-class _MeanOfTotal:
-    """The parts that the losses share: the mean is the total per weight."""
+class _SumOverWeight(ABC):
+    """What the losses share: the mean is the sum over the values per their weight."""
 
     def __call__(
         self,
@@ -78,8 +79,7 @@ class _MeanOfTotal:
         label_error: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the mean over the values of a batch, to be differentiated."""
-        total = self.total(prediction, target, label_error)
-        return total / self.weight(target, label_error)
+        return self._sum(prediction, target, label_error) / self.weight(target, label_error)
 
     def total(
         self,
@@ -87,15 +87,20 @@ class _MeanOfTotal:
         target: torch.Tensor,
         label_error: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the sum over the values of a batch."""
-        raise NotImplementedError
+        """Return the sum over the values of a batch; means of many batches are made of it."""
+        return self._sum(prediction, target, label_error)
 
     def weight(self, target: torch.Tensor, label_error: torch.Tensor | None = None) -> torch.Tensor:
         """Return the number of values of a batch that are not missing."""
         return is_present(target).sum().to(target.dtype)
 
+    @abstractmethod
+    def _sum(
+        self, prediction: Prediction, target: torch.Tensor, label_error: torch.Tensor | None
+    ) -> torch.Tensor: ...
 
-class MeanSquaredError(_MeanOfTotal):
+
+class MeanSquaredError(_SumOverWeight):
     """Mean squared difference of predicted means and targets.
 
     Errors σ of scaled labels make it a weighted mean, with the weights
@@ -107,13 +112,9 @@ class MeanSquaredError(_MeanOfTotal):
     required_outputs: ClassVar[tuple[str, ...]] = ("mean",)
     output: ClassVar[OutputKind] = "mean"
 
-    def total(
-        self,
-        prediction: Prediction,
-        target: torch.Tensor,
-        label_error: torch.Tensor | None = None,
+    def _sum(
+        self, prediction: Prediction, target: torch.Tensor, label_error: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the weighted sum over the values of a batch."""
         squares = _residual(prediction, target).square()
         return (squares if label_error is None else squares * _weights(target, label_error)).sum()
 
@@ -124,7 +125,7 @@ class MeanSquaredError(_MeanOfTotal):
         return _weights(target, label_error).sum()
 
 
-class GaussianLikelihood(_MeanOfTotal):
+class GaussianLikelihood(_SumOverWeight):
     """Negative logarithm of the likelihood of targets, per value, with a variance each.
 
     Per value it is ½ (log 2πs² + d² / s²), of the difference d and the variance s². Errors σ of
@@ -135,13 +136,9 @@ class GaussianLikelihood(_MeanOfTotal):
     required_outputs: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
     output: ClassVar[OutputKind] = "variance"
 
-    def total(
-        self,
-        prediction: Prediction,
-        target: torch.Tensor,
-        label_error: torch.Tensor | None = None,
+    def _sum(
+        self, prediction: Prediction, target: torch.Tensor, label_error: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the sum over the values of a batch."""
         assert prediction.log_variance is not None
         log_variance = prediction.log_variance
         if label_error is not None:
@@ -151,7 +148,7 @@ class GaussianLikelihood(_MeanOfTotal):
         return values.where(is_present(target), 0).sum()
 
 
-class FullGaussianLikelihood(_MeanOfTotal):
+class FullGaussianLikelihood(_SumOverWeight):
     """Negative logarithm of the likelihood of targets, per value, with a covariance matrix.
 
     Per star it is ½ (log |2πS| + dᵀS⁻¹d), of the differences d and the covariance S. Where labels
@@ -163,13 +160,9 @@ class FullGaussianLikelihood(_MeanOfTotal):
     required_outputs: ClassVar[tuple[str, ...]] = ("mean", "log_variance", "covariance_factor")
     output: ClassVar[OutputKind] = "covariance"
 
-    def total(
-        self,
-        prediction: Prediction,
-        target: torch.Tensor,
-        label_error: torch.Tensor | None = None,
+    def _sum(
+        self, prediction: Prediction, target: torch.Tensor, label_error: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the sum over the values of a batch."""
         factor, present = prediction.covariance_factor, is_present(target)
         assert factor is not None
         variance = factor.square().sum(dim=2)
@@ -202,13 +195,6 @@ LOSSES: dict[str, type[MeanSquaredError | GaussianLikelihood | FullGaussianLikel
 def make_loss(name: str) -> Loss:
     """Return the loss of a name that was checked."""
     return LOSSES[name]()
-
-
-def loss_of(prediction: Prediction) -> Loss:
-    """Return the loss that uses all that a network predicts."""
-    if prediction.covariance_factor is not None:
-        return FullGaussianLikelihood()
-    return MeanSquaredError() if prediction.log_variance is None else GaussianLikelihood()
 
 
 def is_present(target: torch.Tensor) -> torch.Tensor:

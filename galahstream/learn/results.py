@@ -79,7 +79,7 @@ class LabelPairs(NamedTuple):
     predicted, true : ndarray
         `true` is NaN where a label is missing.
     uncertainty : ndarray or None
-        Predicted 1 σ, from networks that predict it.
+        Predicted 1 σ, from networks that were trained to predict it.
     true_error : ndarray or None
         1 σ of the true labels, where it is used.
     """

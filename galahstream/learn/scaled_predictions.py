@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from galahstream.learn.losses import Loss, loss_of
+from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
 from galahstream.learn.models.base import Prediction, SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import LabelPairs
@@ -22,17 +22,17 @@ class ScaledPredictions(NamedTuple):
     ----------
     labels : ndarray
     uncertainties : ndarray or None
-        1 σ, from networks that predict it.
+        1 σ, if the network was trained with a loss that uses its variances.
     """
 
     labels: npt.NDArray[np.float64]
     uncertainties: npt.NDArray[np.float64] | None
 
     @classmethod
-    def of_output(cls, prediction: Prediction) -> "ScaledPredictions":
-        """Return the output of a network for a batch, on the CPU."""
+    def of_output(cls, prediction: Prediction, loss: Loss) -> "ScaledPredictions":
+        """Return the output of a network for a batch, as far as the loss trained it, on the CPU."""
         labels = prediction.mean.cpu().numpy().astype(np.float64)
-        if prediction.log_variance is None:
+        if prediction.log_variance is None or "log_variance" not in loss.required_outputs:
             return cls(labels, None)
         sigma = (0.5 * prediction.log_variance).exp()
         return cls(labels, sigma.cpu().numpy().astype(np.float64))
@@ -63,7 +63,7 @@ def predict_scaled(
     loader : SpectraLoader
         Not shuffled.
     loss : Loss, optional
-        By default the one that uses all that the network predicts.
+        The one that the network was trained with; by default the mean squared error.
 
     Returns
     -------
@@ -71,11 +71,12 @@ def predict_scaled(
     loss : float
         NaN if the loader gives no labels.
     """
+    loss = loss or MeanSquaredError()
     outputs, total, weight = [], 0.0, 0.0
     for prediction, targets in predicted_batches(network, loader):
-        outputs.append(ScaledPredictions.of_output(prediction))
+        check_outputs(loss, prediction)
+        outputs.append(ScaledPredictions.of_output(prediction, loss))
         if targets:
-            loss = loss or loss_of(prediction)
             total += float(loss.total(prediction, *targets))
             weight += float(loss.weight(*targets))
     return _concatenated(outputs, network.n_labels), total / weight if weight else float("nan")

@@ -10,7 +10,7 @@ from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
 from galahstream.learn.losses import LossName, make_loss
-from galahstream.learn.models import build_network
+from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.console import ConsoleObserver
 from galahstream.learn.observers.history import HistoryWriter, write_history
 from galahstream.learn.observers.pictures import PictureWriter
@@ -162,15 +162,9 @@ class _Run:
         device = choose_device(options.device)
         torch.manual_seed(options.seed)
         loss = make_loss(options.loss)
-        sizes: dict[str, str | int] = {
-            "name": "cnn",
-            "n_pixels": datasets.train.n_pixels,
-            "n_labels": len(datasets.train.label_names),
-        }
-        network = build_network(
-            sizes if loss.output == "mean" else {**sizes, "output": loss.output}
-        )
-        self.model = TrainedModel(network, Recipe.of_dataset(datasets.train, options.seed))
+        network = SpectraCNN(datasets.train.n_pixels, len(datasets.train.label_names), loss.output)
+        recipe = Recipe.of_dataset(datasets.train, options.seed)
+        self.model = TrainedModel(network, recipe, options.loss)
         self.loaders: Loaders = make_loaders(datasets, options, device)
         self.model.to(device)
         self.trainer = Trainer(self.model, self.loaders, options, loss)

@@ -104,8 +104,11 @@ class LabelTable:
         Raises
         ------
         LabelError
-            If a label is missing that may not be, or a label of all rows is missing.
+            If a label is missing that may not be, a label of all rows is missing, or an error
+            is negative.
         """
+        if self.error_names:
+            self.errors(rows)  # raises an error for a negative one
         is_missing = np.isnan(self.values(rows))
         if not is_missing.any():
             return rows
