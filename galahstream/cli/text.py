@@ -125,10 +125,13 @@ def label_lines(labels: Sequence["LabelMetrics"]) -> list[str]:
 
 def group_lines(groups: Sequence["GroupMetrics"]) -> list[str]:
     """Return the errors of a model in groups of stars, one group per line."""
-    return [
-        f"  {group.by} {group.group} ({group.n_stars:,} stars): RMSE "
-        + ", ".join(
-            f"{label.name} {label.rmse:.4g} {label.unit}".rstrip() for label in group.labels
+    lines = []
+    for group in groups:
+        stars = "1 star" if group.n_stars == 1 else f"{group.n_stars:,} stars"
+        errors = ", ".join(
+            f"{label.name} {label.rmse:.4g} {label.unit}".rstrip()
+            for label in group.labels
+            if label.n
         )
-        for group in groups
-    ]
+        lines.append(f"  {group.by} {group.group} ({stars}): RMSE {errors or 'of no label'}")
+    return lines

@@ -163,7 +163,7 @@ def group_metrics(
     sigma: _Values | None,
     groups: Sequence[tuple[str, _Values]],
 ) -> tuple[GroupMetrics, ...]:
-    """Return the errors of the labels in groups of stars; groups without stars are left out.
+    """Return the errors of the labels in groups of stars; groups without stars are omitted.
 
     Parameters
     ----------

@@ -78,8 +78,8 @@ def train(
         What to learn from, as in :class:`~galahstream.SpectraDataset`: a camera, a range in
         Å, several of them, a mask, or a named selection; None for all pixels.
     missing : {"raise", "drop", "mask"}
-        What to do with stars that lack a label: an error, leaving them out, or using the labels
-        that they have. With ``"mask"`` stars without any label are left out.
+        What to do with stars that lack a label: an error, skipping them, or using the labels
+        that they have. With ``"mask"`` stars without any label are skipped.
     num_workers : int
         Threads that prepare batches.
     shuffle_block : int, optional
@@ -247,6 +247,9 @@ class _Run:
             f"parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
             f"{self.options.num_workers} loader threads"
         )
+        if self.options.loss != "mse" or self.options.label_errors:
+            errors = " and errors of labels" if self.options.label_errors else ""
+            self.log(f"loss: {self.trainer.loss.description}{errors}")
         if self.options.augment is not None:
             self.log(f"training stars are augmented: {self.options.augment}")
         if self.options.shuffle_block is not None:

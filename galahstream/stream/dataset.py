@@ -52,7 +52,7 @@ class SpectraDataset(Dataset[Item]):
         Fitted on the store's rows unless it is fitted already.
     missing : {"raise", "drop", "mask"}
         Treatment of rows of which a selected label is missing (NaN or infinite): an error,
-        leaving them out, or, with ``"mask"``, leaving out those that lack all labels; others
+        skipping them, or, with ``"mask"``, skipping those that lack all labels; others
         have NaN where a label is missing.
     return_ids : bool
         Add the star's id (int64) as the last element.

@@ -52,6 +52,9 @@ class EventWriter(Observer):
         step = result.options.epochs
         self._writer.add_scalar("loss/test", result.test_loss, step)
         self._add_metrics("test", result.test, step)
+        for group in result.test_groups:
+            name = f"test_{group.by}_{group.group}".replace(" ", "_")
+            self._add_metrics(name, group.labels, step)
         final = {"final/test_loss": result.test_loss}
         final |= {f"final/test_rmse_{label.name}": label.rmse for label in result.test}
         self._writer.add_hparams(result.settings, final, run_name=".", global_step=step)
