@@ -56,7 +56,7 @@ class ShiftVelocity:
         if not 0 < maximum <= _MAX_VELOCITY:
             msg = (
                 f"ShiftVelocity maximum {shown(self.maximum)} cannot be used; expected a number "
-                f"of km/s above 0 and up to {_MAX_VELOCITY:g}"
+                f"of km/s above 0 and up to {_MAX_VELOCITY:g} (augment=, --augment)"
             )
             raise OptionError(msg)
         object.__setattr__(self, "maximum", maximum)
@@ -97,7 +97,8 @@ class AddNoise:
         if not lowest <= low <= high <= highest:
             msg = (
                 f"AddNoise SNR {shown(self.snr_low)} to {shown(self.snr_high)} cannot be used; "
-                f"expected two numbers from {lowest:g} to {highest:g}, the lower one first"
+                f"expected two numbers from {lowest:g} to {highest:g}, the lower one first "
+                f"(augment=, --augment)"
             )
             raise OptionError(msg)
         object.__setattr__(self, "snr_low", low)
@@ -129,7 +130,7 @@ class MaskPixels:
         if not 0 < fraction < 1:
             msg = (
                 f"MaskPixels fraction {shown(self.fraction)} cannot be used; expected a number "
-                f"above 0 and below 1"
+                f"above 0 and below 1 (augment=, --augment)"
             )
             raise OptionError(msg)
         object.__setattr__(self, "fraction", fraction)
@@ -207,11 +208,11 @@ def check_augmentation(augment: object) -> Augmentation | None:
     if not isinstance(augment, str):
         msg = f"augmentation {shown(augment)} cannot be used; expected {_KNOWN}"
         raise OptionError(msg)
-    steps = [_parse_step(part, augment) for part in augment.split(",")]
+    steps = [_parse_step(part) for part in augment.split(",")]
     return steps[0] if len(steps) == 1 else Compose(*steps)
 
 
-def _parse_step(part: str, text: str) -> AugmentationStep:
+def _parse_step(part: str) -> AugmentationStep:
     name, equals, value = part.strip().partition("=")
     numbers = [_number(one) for one in value.split(":")]
     if equals and name == "noise" and len(numbers) == 2:
@@ -220,7 +221,7 @@ def _parse_step(part: str, text: str) -> AugmentationStep:
         return ShiftVelocity(*numbers)
     if equals and name == "mask" and len(numbers) == 1:
         return MaskPixels(*numbers)
-    msg = f"augmentation {shown(part)} of {shown(text)} is not known; expected {_KNOWN}"
+    msg = f"augmentation {shown(part)} is not known; expected {_KNOWN}"
     raise OptionError(msg)
 
 

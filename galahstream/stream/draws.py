@@ -21,7 +21,7 @@ random fraction of them if pixels are to be missing. What this means:
 - two spectra share one of the two runs at the same place once in 16,384 times, and their noise
   then has a correlation of 1/2 over these 1,024 pixels.
 
-For augmentation that does not matter; it is no generator for studies of noise.
+For augmentation that does not matter; studies of noise need another generator.
 """
 
 import math
@@ -43,12 +43,12 @@ from galahstream.survey.resampling import SPEED_OF_LIGHT
 from galahstream.survey.splits import permutation
 
 RUN_PIXELS = 1024
-"""Pixels whose noise and mask are one run of a table each."""
+"""Pixels whose noise is the sum of two runs of the table."""
 
 TABLE_BITS = 16
 TABLE_SIZE = 2**TABLE_BITS
 FIRST_RUN = 2
-"""Number in the sequence of a row that gives the runs of its first pixels."""
+"""Number in the sequence of a row that chooses the runs of its first pixels."""
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
