@@ -9,6 +9,7 @@ import numpy.typing as npt
 from galahstream.errors import LabelError
 from galahstream.store import SpectraStore
 from galahstream.stream.transforms import ZScore
+from galahstream.survey.units import same_unit
 
 Missing: TypeAlias = Literal["raise", "drop", "mask"]
 """Treatment of rows of which a selected label is missing."""
@@ -34,7 +35,8 @@ class LabelTable:
     Raises
     ------
     LabelError
-        If the store lacks a column, or a column is named twice.
+        If the store lacks a column, a column is named twice, or an error has another unit than
+        its label.
 
     Attributes
     ----------
@@ -58,6 +60,14 @@ class LabelTable:
                     f"{store.path}: label {name!r} has no errors, which would be the column "
                     f"{error_name!r}; convert it too (labels=, --labels), or train without errors "
                     f"of labels (label_errors=False, without --label-errors)"
+                )
+                raise LabelError(msg)
+            unit, error_unit = store.label_units[name], store.label_units[error_name]
+            if unit and error_unit and not same_unit(unit, error_unit):
+                msg = (
+                    f"{store.path}: {error_name!r} is in {error_unit} and {name!r} in {unit}; "
+                    f"convert the errors to {unit}, or correct the name of their unit (labels=, "
+                    f"--labels '{error_name}[{unit}]')"
                 )
                 raise LabelError(msg)
 

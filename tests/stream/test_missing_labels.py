@@ -106,6 +106,15 @@ def test_a_label_without_a_column_of_errors_is_refused_by_name(tmp_path: Path) -
         dataset(store, return_label_errors=True)
 
 
+def test_errors_in_another_unit_than_their_label_are_refused(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path / "raw")
+    columns = {"teff": pair.labels[:, 4], "e_teff": np.ones(60)}
+    labels = ["teff[K]", "e_teff[kK]"]
+    store = gs.convert((pair.spectra, columns), tmp_path / "store", labels=labels)
+    with pytest.raises(LabelError, match=r"'e_teff' is in kK and 'teff' in K; .*e_teff\[K\]"):
+        gs.SpectraDataset(store, labels="teff", return_label_errors=True)
+
+
 def test_a_negative_error_is_refused_with_its_star(tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "raw")
     columns = {"teff": pair.labels[:, 4], "e_teff": np.ones(60)}
