@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from galahstream.learn.metrics import LabelMetrics
+    from galahstream.learn.metrics import GroupMetrics, LabelMetrics
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
     from galahstream.survey.provenance import Provenance
@@ -126,9 +126,32 @@ def _label_statistics(column: "LabelColumn") -> str:
 
 
 def label_lines(labels: Sequence["LabelMetrics"]) -> list[str]:
-    """Return the errors of a model, one label per line."""
-    return [
+    """Return the errors of a model, one label per line, and those of its uncertainties."""
+    lines = [
         f"  {label.name:<6} RMSE {label.rmse:.4g} {label.unit}, bias {label.bias:+.3g} "
-        f"{label.unit}, R² {label.r2:.3f}"
+        f"{label.unit}, scatter {label.scatter:.4g} {label.unit}, R² {label.r2:.3f}, "
+        f"{label.n:,} stars"
         for label in labels
     ]
+    for label in labels:
+        if label.uncertainty is not None:
+            found = label.uncertainty
+            lines.append(
+                f"  {label.name:<6} pulls {found.pull_mean:+.2f} ± {found.pull_std:.2f}, "
+                f"{found.coverage_68:.1%} within 1 σ, {found.coverage_95:.1%} within 2 σ"
+            )
+    return lines
+
+
+def group_lines(groups: Sequence["GroupMetrics"]) -> list[str]:
+    """Return the errors of a model in groups of stars, one group per line."""
+    lines = []
+    for group in groups:
+        stars = "1 star" if group.n_stars == 1 else f"{group.n_stars:,} stars"
+        errors = ", ".join(
+            f"{label.name} {label.rmse:.4g} {label.unit}".rstrip()
+            for label in group.labels
+            if label.n
+        )
+        lines.append(f"  {group.by} {group.group} ({stars}): RMSE {errors or 'of no label'}")
+    return lines

@@ -58,7 +58,8 @@ class RunSettings:
 
     Attributes
     ----------
-    batch_size, lr, seed, labels, window, missing, shuffle_block
+    batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
+    label_errors
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     store : str
         Fingerprint of the store.
@@ -72,6 +73,9 @@ class RunSettings:
     missing: str = checked(text)
     shuffle_block: int | None = checked(optional(partial(integer, minimum=1)))
     store: str = checked(text)
+    augment: str | None = checked(optional(text), default=None)
+    loss: str = checked(text, default="mse")
+    label_errors: bool = checked(boolean, default=False)
 
     @classmethod
     def of_options(cls, options: TrainOptions, store: str) -> "RunSettings":

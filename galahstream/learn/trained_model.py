@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from galahstream.errors import SourceMissingError
+from galahstream.learn.losses import LOSSES, LossName
 from galahstream.learn.models import build_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
@@ -37,6 +38,8 @@ class TrainedModel:
     network : SpectraNetwork
     recipe : Recipe
         How spectra become its input, and its outputs labels.
+    loss : {"mse", "nll", "full-nll"}
+        What it was trained with: a likelihood makes its uncertainties mean something.
 
     Examples
     --------
@@ -44,9 +47,10 @@ class TrainedModel:
     >>> labels = model.recipe.to_labels(model(flux))  # doctest: +SKIP
     """
 
-    def __init__(self, network: SpectraNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: SpectraNetwork, recipe: Recipe, loss: LossName = "mse") -> None:
         self.network = network
         self.recipe = recipe
+        self.loss: LossName = loss
 
     def __call__(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
         """Return the network's output for transformed flux (B, L): scaled labels (B, K)."""
@@ -104,11 +108,13 @@ class TrainedModel:
 
 def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write a model into a file, atomically."""
-    content = {
+    content: dict[str, Any] = {
         "architecture": dict(model.network.architecture),
         "recipe": model.recipe,
         "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
     }
+    if model.loss != "mse":
+        content["loss"] = model.loss
     write_saved(Path(path), _MODEL_FILE, content)
 
 
@@ -137,9 +143,10 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
         with torch.device("meta"):  # allocates nothing for sizes that the file only claims
             network = build_network(_read_architecture(content, recipe))
         _load_weights(network, content)
+        loss = _read_loss(content)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(network, recipe).eval()
+    return TrainedModel(network, recipe, loss).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -157,6 +164,13 @@ def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architectu
             raise FieldError(f"architecture.{name}", reason)
     architecture: Architecture = stored
     return architecture
+
+
+def _read_loss(content: Mapping[str, Any]) -> LossName:
+    stored = content.get("loss", "mse")
+    if not isinstance(stored, str) or stored not in LOSSES:
+        raise FieldError("loss", f"found {shown(stored)}, expected one of {', '.join(LOSSES)}")
+    return cast(LossName, stored)
 
 
 def _load_weights(network: SpectraNetwork, content: Mapping[str, Any]) -> None:
