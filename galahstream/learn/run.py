@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.learn.models import Model, check_model
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.dataset import Missing
@@ -40,6 +41,8 @@ class TrainOptions:
         The labels to predict.
     window : str, (float, float), tuple of them, PixelMask or None
         Which pixels to learn from; None for all of them.
+    model : str, Module or callable
+        The network: a name, a module of the user, or a class or function that makes one.
     missing : {"raise", "drop"}
         What to do with stars that lack a label.
     num_workers : int
@@ -62,12 +65,14 @@ class TrainOptions:
     device: str = "auto"
     labels: Sequence[str] = DEFAULT_LABELS
     window: Window = None
+    model: Model = "reference"
     missing: Missing = "raise"
     num_workers: int = 2
     shuffle_block: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("missing", self.missing, get_args(Missing))
+        check_model(self.model)
         block = self.shuffle_block
         plain = {
             "epochs": check_count("epochs", self.epochs, flag="--epochs", minimum=1),

@@ -10,7 +10,7 @@ from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
 from galahstream.learn.metrics import label_metrics
-from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.models import Model, make_network
 from galahstream.learn.observers.console import ConsoleObserver
 from galahstream.learn.observers.history import HistoryWriter, write_history
 from galahstream.learn.observers.pictures import PictureWriter
@@ -43,6 +43,7 @@ def train(
     device: str = "auto",
     labels: Sequence[str] = DEFAULT_LABELS,
     window: Window = None,
+    model: Model = "reference",
     missing: Missing = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
@@ -73,6 +74,11 @@ def train(
     window : str, (float, float), sequence of them, mask, or None
         What to learn from, as in :class:`~galahstream.SpectraDataset`: a camera, a range in
         Å, several of them, a mask, or a named selection; None for all pixels.
+    model : str, Module or callable
+        The network: a name of :func:`~galahstream.models`, or one of your own, which turns
+        (B, L) into (B, K) or a :class:`~galahstream.learn.models.base.Prediction`. Your own is
+        trained from the weights that it has; give its class, or a function that makes it, to
+        have its weights decided by `seed`. :func:`~galahstream.load_model` asks for it again.
     missing : {"raise", "drop"}
         What to do with stars that lack a label.
     num_workers : int
@@ -98,7 +104,7 @@ def train(
     Raises
     ------
     GalahStreamError
-        If an option, the labels, the device or the folder cannot be used, if the
+        If an option, the network, the labels, the device or the folder cannot be used, if the
         checkpoint belongs to other settings, if another process trains in the
         folder, or if the loss is not finite.
     """
@@ -110,6 +116,7 @@ def train(
         device=device,
         labels=labels,
         window=window,
+        model=model,
         missing=missing,
         num_workers=num_workers,
         shuffle_block=shuffle_block,
@@ -142,7 +149,8 @@ class _Run:
         self.folder, self.options, self.datasets, self.log = folder, options, datasets, log
         device = choose_device(options.device)
         torch.manual_seed(options.seed)
-        network = SpectraCNN(datasets.train.n_pixels, len(datasets.train.label_names))
+        sizes = datasets.train.n_pixels, len(datasets.train.label_names)
+        network = make_network(options.model, *sizes)
         self.model = TrainedModel(network, Recipe.of_dataset(datasets.train, options.seed))
         self.loaders: Loaders = make_loaders(datasets, options, device)
         self.model.to(device)
@@ -151,7 +159,9 @@ class _Run:
     def train(self, *, resume: bool, progress: bool) -> TrainingResult:
         """Train all epochs that are left, test, and write all files of the run."""
         self._log_header()
-        settings = RunSettings.of_options(self.options, self.datasets.train.store.fingerprint)
+        settings = RunSettings.of_options(
+            self.options, self.datasets.train.store.fingerprint, self.model.network.name
+        )
         checkpoint = Checkpoint(self.folder.checkpoint, settings)
         if resume and checkpoint.path.exists():
             self._resume(checkpoint)
@@ -221,8 +231,8 @@ class _Run:
         counts = self.datasets.counts._asdict().items()
         stars = ", ".join(f"{count:,} {split}" for split, count in counts)
         self.log(
-            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.n_parameters:,} "
-            f"parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
+            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.network.name} of "
+            f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
             f"{self.options.num_workers} loader threads"
         )
         if self.options.shuffle_block is not None:

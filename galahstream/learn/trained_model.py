@@ -1,28 +1,29 @@
 """Trained models: a network with its recipe, saved and loaded without pickle's code."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from galahstream.errors import SourceMissingError
+from galahstream.errors import CheckpointError, OptionError, SourceMissingError
 from galahstream.learn.models import build_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.models.own import OwnNetwork
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.saved_file import (
     FileKind,
-    check_tensor_like,
+    check_weights,
     first_line,
     read_record,
     read_saved,
     unusable,
     write_saved,
 )
-from galahstream.validation import FieldError, shown
+from galahstream.validation import FieldError, shown, text
 
 _MODEL_FILE = FileKind(
     "galahstream model", 1, "give the model.pt that 'galahstream train' saved, or train again"
@@ -112,8 +113,18 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     write_saved(Path(path), _MODEL_FILE, content)
 
 
-def load_model(path: str | os.PathLike[str]) -> TrainedModel:
+def load_model(
+    path: str | os.PathLike[str], network: nn.Module | Callable[[], nn.Module] | None = None
+) -> TrainedModel:
     """Load a saved model, ready to evaluate and predict with.
+
+    Parameters
+    ----------
+    path : path-like
+        A model.pt that training saved.
+    network : Module or callable, optional
+        For a model whose network is your own: the network again, or the class or function
+        that makes it. Its weights are replaced by those in the file.
 
     Returns
     -------
@@ -125,7 +136,10 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     SourceMissingError
         If the file does not exist.
     CheckpointError
-        If the file is not a model of galahstream, is damaged, or has a newer version.
+        If the file is not a model of galahstream, is damaged, or has a newer version, or if
+        the network is missing or is not the one that was trained.
+    OptionError
+        If the network that is given cannot be used.
     """
     file = Path(path)
     if not file.exists():
@@ -134,12 +148,25 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     content = read_saved(file, _MODEL_FILE)
     try:
         recipe = read_record(Recipe, content, "recipe")
-        with torch.device("meta"):  # allocates nothing for sizes that the file only claims
-            network = build_network(_read_architecture(content, recipe))
-        _load_weights(network, content)
+        architecture = _read_architecture(content, recipe)
+        if architecture["name"] == OwnNetwork.name_in_files:
+            loaded = _own_network(file, architecture, network)
+        elif network is not None:
+            msg = (
+                f"{file} holds the network {shown(architecture['name'])}; load it without network="
+            )
+            raise CheckpointError(msg)
+        else:
+            with torch.device("meta"):  # allocates nothing for sizes that the file only claims
+                loaded = build_network(architecture)
+        weights = check_weights(loaded.state_dict(), content)
+        # From meta, tensors can only be assigned; copies keep what modules of a user share.
+        loaded.load_state_dict(weights, assign=network is None)
+    except CheckpointError:
+        raise
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(network, recipe).eval()
+    return TrainedModel(loaded, recipe).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -159,13 +186,26 @@ def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architectu
     return architecture
 
 
-def _load_weights(network: SpectraNetwork, content: Mapping[str, Any]) -> None:
-    weights = content.get("weights")
-    if not isinstance(weights, Mapping):
-        raise FieldError("weights", f"found {shown(weights)}, expected tensors by name")
-    for name, expected in network.state_dict().items():
-        check_tensor_like(expected, weights.get(name), f"weights.{name}")
-    unknown = set(weights) - set(network.state_dict())
-    if unknown:
-        raise FieldError("weights", f"the network has no {shown(min(map(str, unknown)))}")
-    network.load_state_dict(dict(weights), assign=True)
+def _own_network(
+    file: Path, architecture: Architecture, network: nn.Module | Callable[[], nn.Module] | None
+) -> SpectraNetwork:
+    """Return the user's network, if it is the one that the file was saved from."""
+    name = text(architecture.get("class"))
+    again = f"gs.load_model({str(file)!r}, network={name}(...))"
+    if network is None:
+        msg = (
+            f"{file} holds the weights of a network of your own, {name}, and no code; load it in "
+            f"Python and give the network again: {again}"
+        )
+        raise CheckpointError(msg)
+    module = network if isinstance(network, nn.Module) else network()
+    if type(module).__name__ != name:
+        found = type(module).__name__
+        msg = f"{file} holds the weights of {name}, and network= is {found}; expected {again}"
+        raise CheckpointError(msg)
+    n_pixels, n_labels = architecture["n_pixels"], architecture["n_labels"]
+    try:
+        return OwnNetwork(module, int(n_pixels), int(n_labels))
+    except OptionError as error:
+        msg = f"{file} does not fit network=: {error}"
+        raise CheckpointError(msg) from error
