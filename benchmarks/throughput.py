@@ -33,6 +33,7 @@ BEST, SIXTEEN_BIT = "npy float32, 2 threads", "npy uint16, 2 threads"
 PUBLISHED = "published way, all in memory"
 MAPPED = "mapped Dataset in a DataLoader, 0 workers"
 MAPPED_IN_PROCESSES = "mapped Dataset in a DataLoader, 2 workers"
+AUGMENTED, AUGMENTED_16 = f"{BEST}, augmented", f"{SIXTEEN_BIT}, augmented"
 _KERNEL, _KERNEL_16 = "kernel, float32, 2 threads", "kernel, uint16, 2 threads"
 _KERNEL_8 = "kernel, float32, 2 threads, 8 outputs each"
 # The loader may not write into a batch that is in use, so it cycles through this many buffers.
@@ -69,6 +70,7 @@ def run(source: Path, work: Path, rounds: int = ROUNDS, times: int = 1) -> Resul
         "pixels": plain.n_pixels,
         "rounds": rounds,
         "kernels": best_backend().name,
+        "augment": _augment(plain),
     }
     name = "throughput" if times == 1 else f"throughput-{times}"
     title = f"Warm training epochs of {len(plain):,} stars"
@@ -93,7 +95,16 @@ def _loaders(datasets: dict[str, SpectraDataset]) -> dict[str, SpectraLoader]:
             num_workers=workers,
             worker_type=worker_type,
         )
+    for name, kind in ((AUGMENTED, "npy float32"), (AUGMENTED_16, "npy uint16")):
+        dataset = datasets[kind]
+        loaders[name] = SpectraLoader(dataset, BATCH, shuffle=True, augment=_augment(dataset))
     return loaders
+
+
+def _augment(dataset: SpectraDataset) -> str:
+    """Return all augmentations that the wavelengths of a dataset allow."""
+    is_known = np.isfinite(dataset.wavelength).all()
+    return "velocity=2,noise=20:200,mask=0.02" if is_known else "noise=20:200,mask=0.02"
 
 
 def _ratios(figures: dict[str, list[float]]) -> list[Ratio]:
@@ -102,6 +113,8 @@ def _ratios(figures: dict[str, list[float]]) -> list[Ratio]:
         (BEST, _KERNEL_8, None),
         (SIXTEEN_BIT, BEST, 1.15),
         (SIXTEEN_BIT, _KERNEL_16, None),
+        (AUGMENTED, BEST, 0.5),
+        (AUGMENTED_16, SIXTEEN_BIT, 0.5),
         (BEST, MAPPED, None),
         ("hdf5 float32, 2 threads", BEST, 0.9),
         (BEST, PUBLISHED, None),

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from galahstream.learn.train import train as train
     from galahstream.learn.trained_model import load_model as load_model
     from galahstream.store import open_store as open_store
+    from galahstream.stream.augmentation import AddNoise as AddNoise
+    from galahstream.stream.augmentation import Compose as Compose
+    from galahstream.stream.augmentation import MaskPixels as MaskPixels
+    from galahstream.stream.augmentation import ShiftVelocity as ShiftVelocity
     from galahstream.stream.config import show_config as show_config
     from galahstream.stream.dataset import SpectraDataset as SpectraDataset
     from galahstream.stream.loader import SpectraLoader as SpectraLoader
@@ -32,6 +36,10 @@ _LAZY_IMPORTS = {
     "SpectraLoader": "galahstream.stream.loader",
     "LogFlux": "galahstream.stream.transforms",
     "ZScore": "galahstream.stream.transforms",
+    "AddNoise": "galahstream.stream.augmentation",
+    "ShiftVelocity": "galahstream.stream.augmentation",
+    "MaskPixels": "galahstream.stream.augmentation",
+    "Compose": "galahstream.stream.augmentation",
     "models": "galahstream.learn.models",
     "SpectraCNN": "galahstream.learn.models.cnn",
     "train": "galahstream.learn.train",

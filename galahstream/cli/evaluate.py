@@ -3,9 +3,9 @@
 import argparse
 
 from galahstream.cli.command import CommandResult, Commands, add_command, add_model_options
-from galahstream.cli.text import label_lines
+from galahstream.cli.text import group_lines, label_lines
 
-MISSING = ("raise", "drop")
+MISSING = ("raise", "drop", "mask")
 
 
 def add_parser(commands: Commands) -> None:
@@ -22,7 +22,13 @@ def add_parser(commands: Commands) -> None:
         "--missing",
         choices=MISSING,
         default="raise",
-        help="what to do with stars that lack a label (default: raise)",
+        help="what to do with stars that lack a label; mask uses those that they have "
+        "(default: raise)",
+    )
+    parser.add_argument(
+        "--label-errors",
+        action="store_true",
+        help="add the errors of the true labels (e_teff of teff) to the uncertainties",
     )
 
 
@@ -36,12 +42,14 @@ def run(options: argparse.Namespace) -> CommandResult:
         options.store,
         options.split,
         missing=options.missing,
+        label_errors=options.label_errors,
         batch_size=options.batch_size,
         device=options.device,
     )
     lines = [
         f"{evaluation.n_stars:,} stars of {evaluation.split!r}: loss {evaluation.loss:.4f}",
         *label_lines(evaluation.labels),
+        *group_lines(evaluation.groups),
     ]
     if not evaluation.same_split:
         lines.append("the model was trained with another split: it may have seen these stars")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from galahstream.learn.metrics import LabelMetrics
+    from galahstream.learn.metrics import GroupMetrics, LabelMetrics
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
+    from galahstream.survey.provenance import Provenance
     from galahstream.survey.selection import Cut
 
 
@@ -18,9 +19,10 @@ def store_lines(info: "StoreInfo") -> list[str]:
     pixel_counts = ", ".join(f"{count:,} {name}" for name, count in vars(info.pixel_counts).items())
     lines = [
         f"{info.path}: {info.stars:,} stars of {info.pixels:,} pixels, {info.format} "
-        f"{info.dtype}, {info.bytes / 1e6:,.1f} MB",
+        f"{info.dtype}{_chunks(info)}, {info.bytes / 1e6:,.1f} MB",
         f"read        {info.access}: {info.access_reason}",
         f"wavelength  {info.wavelength}{covered}",
+        *_provenance(info.provenance),
         f"split       {split} (seed {info.split_seed}{_groups(info)})",
         f"odd pixels  {pixel_counts}",
     ]
@@ -55,6 +57,24 @@ def store_lines(info: "StoreInfo") -> list[str]:
     if info.skipped:
         lines.append(f"skipped     {len(info.skipped):,} stars in all")
     return lines
+
+
+def _chunks(info: "StoreInfo") -> str:
+    if info.chunk_rows is None:
+        return ""
+    rows = f" in chunks of {info.chunk_rows} rows" if info.chunk_rows > 1 else ""
+    return rows + ("" if info.compression is None else f" with {info.compression}")
+
+
+def _provenance(provenance: "Provenance") -> list[str]:
+    facts = [" ".join(filter(None, (provenance.survey, provenance.release)))]
+    if provenance.frame is not None:
+        facts.append(f"{provenance.frame} frame")
+    if provenance.grid is not None:
+        method = f" ({provenance.resampling})" if provenance.resampling else ""
+        facts.append(f"grid {provenance.grid}{method}")
+    text = ", ".join(filter(None, facts))
+    return [f"spectra     {text}"] if text else []
 
 
 def _groups(info: "StoreInfo") -> str:
@@ -106,9 +126,32 @@ def _label_statistics(column: "LabelColumn") -> str:
 
 
 def label_lines(labels: Sequence["LabelMetrics"]) -> list[str]:
-    """Return the errors of a model, one label per line."""
-    return [
+    """Return the errors of a model, one label per line, and those of its uncertainties."""
+    lines = [
         f"  {label.name:<6} RMSE {label.rmse:.4g} {label.unit}, bias {label.bias:+.3g} "
-        f"{label.unit}, R² {label.r2:.3f}"
+        f"{label.unit}, scatter {label.scatter:.4g} {label.unit}, R² {label.r2:.3f}, "
+        f"{label.n:,} stars"
         for label in labels
     ]
+    for label in labels:
+        if label.uncertainty is not None:
+            found = label.uncertainty
+            lines.append(
+                f"  {label.name:<6} pulls {found.pull_mean:+.2f} ± {found.pull_std:.2f}, "
+                f"{found.coverage_68:.1%} within 1 σ, {found.coverage_95:.1%} within 2 σ"
+            )
+    return lines
+
+
+def group_lines(groups: Sequence["GroupMetrics"]) -> list[str]:
+    """Return the errors of a model in groups of stars, one group per line."""
+    lines = []
+    for group in groups:
+        stars = "1 star" if group.n_stars == 1 else f"{group.n_stars:,} stars"
+        errors = ", ".join(
+            f"{label.name} {label.rmse:.4g} {label.unit}".rstrip()
+            for label in group.labels
+            if label.n
+        )
+        lines.append(f"  {group.by} {group.group} ({stars}): RMSE {errors or 'of no label'}")
+    return lines

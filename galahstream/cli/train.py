@@ -5,10 +5,11 @@ from pathlib import Path
 
 from galahstream.cli.command import CommandResult, Commands, add_command, names, windows
 from galahstream.cli.output import write_message
-from galahstream.cli.text import label_lines
+from galahstream.cli.text import group_lines, label_lines
 
 MODELS = ("reference", "compact", "starnet", "galah")
-MISSING = ("raise", "drop")
+MISSING = ("raise", "drop", "mask")
+LOSSES = ("mse", "nll", "full-nll")
 
 
 def add_parser(commands: Commands) -> None:
@@ -51,7 +52,13 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         "--missing",
         choices=MISSING,
         default="raise",
-        help="what to do with stars that lack a label (default: raise)",
+        help="what to do with stars that lack a label; mask learns those that they have "
+        "(default: raise)",
+    )
+    group.add_argument(
+        "--label-errors",
+        action="store_true",
+        help="let the errors of the labels (e_teff of teff) enter the loss",
     )
     group.add_argument(
         "--workers", type=int, default=2, metavar="N", help="threads that load data (default: 2)"
@@ -61,6 +68,13 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help="shuffle in blocks of N stars (default: individual stars)",
+    )
+    group.add_argument(
+        "--augment",
+        metavar="SPEC",
+        help="change the training stars at random in each epoch, as in "
+        "noise=20:200,velocity=2,mask=0.02: noise of an SNR from 20 to 200, shifts of up to "
+        "2 km/s, and 2 %% of the pixels missing (default: none)",
     )
 
 
@@ -77,6 +91,13 @@ def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="stars per batch (default: 32)"
+    )
+    group.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default="mse",
+        help="mean squared error, or likelihood with a predicted variance of each label (nll) or "
+        "with their covariance (full-nll) (default: mse)",
     )
     group.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: 0.001)")
     group.add_argument(
@@ -104,6 +125,9 @@ def run(options: argparse.Namespace) -> CommandResult:
         missing=options.missing,
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,
+        augment=options.augment,
+        loss=options.loss,
+        label_errors=options.label_errors,
         resume=options.resume,
         overwrite=options.overwrite,
         report=write_message,
@@ -111,6 +135,7 @@ def run(options: argparse.Namespace) -> CommandResult:
     lines = [
         f"test stars: loss {result.test_loss:.4f}",
         *label_lines(result.test),
+        *group_lines(result.test_groups),
         f"training and validation took {result.seconds:.1f} s",
         *result.notes,
         f"model, history.csv, metrics.json and pictures are in {result.out}",

@@ -60,7 +60,8 @@ class RunSettings:
 
     Attributes
     ----------
-    batch_size, lr, seed, labels, window, missing, shuffle_block
+    batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
+    label_errors
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     model : str
         The name of the network; that of its class if it is the user's own.
@@ -76,6 +77,9 @@ class RunSettings:
     missing: str = checked(text)
     shuffle_block: int | None = checked(optional(partial(integer, minimum=1)))
     store: str = checked(text)
+    augment: str | None = checked(optional(text), default=None)
+    loss: str = checked(text, default="mse")
+    label_errors: bool = checked(boolean, default=False)
     model: str = checked(text, default=SpectraCNN.name)
 
     @classmethod

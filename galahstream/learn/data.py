@@ -63,7 +63,14 @@ def open_datasets(store: SpectraStore | str | os.PathLike[str], options: TrainOp
     datasets = Datasets(
         *(
             SpectraDataset(
-                opened, split, options.labels, options.window, LogFlux(), ZScore(), options.missing
+                opened,
+                split,
+                options.labels,
+                options.window,
+                LogFlux(),
+                ZScore(),
+                options.missing,
+                return_label_errors=options.label_errors,
             )
             for split in SPLIT_NAMES
         )
@@ -92,7 +99,7 @@ def _check_splits(store: SpectraStore) -> None:
 
 
 def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:
-    """Return the loaders of the datasets; only the training stars are shuffled."""
+    """Return the loaders of the datasets; only training stars are shuffled and augmented."""
     size, workers = options.batch_size, options.num_workers
     val, test = (
         SpectraLoader(dataset, size, seed=options.seed, num_workers=workers, device=device)
@@ -106,5 +113,6 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         num_workers=workers,
         device=device,
         shuffle_block=options.shuffle_block,
+        augment=options.augment,
     )
     return Loaders(train, val, test)

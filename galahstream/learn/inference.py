@@ -9,17 +9,22 @@ from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from galahstream.errors import CheckpointError, LabelError, WavelengthError
-from galahstream.learn.losses import Loss, MeanSquaredError
-from galahstream.learn.metrics import LabelMetrics, label_metrics
-from galahstream.learn.models.base import SpectraNetwork, as_prediction
+from galahstream.learn.losses import make_loss
+from galahstream.learn.metrics import GroupMetrics, LabelMetrics
 from galahstream.learn.recipe import NATIVE, GridIdentity, Recipe, wavelength_range
-from galahstream.learn.results import Json, finite_or_none, metrics_by_name
+from galahstream.learn.results import (
+    Json,
+    finite_or_none,
+    metrics_by_group,
+    metrics_by_name,
+)
+from galahstream.learn.scaled_predictions import predict_scaled
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import SpectraStore
-from galahstream.stream.dataset import Missing, SpectraDataset, Split
+from galahstream.stream.dataset import SpectraDataset, Split
+from galahstream.stream.label_table import ERROR_PREFIX, Missing
 from galahstream.stream.loader import SpectraLoader
 from galahstream.survey.grids import GRIDS
 from galahstream.system.atomic import atomic_write
@@ -42,17 +47,21 @@ class Predictions:
         Values in `units`.
     names, units : tuple of str
         Names and units of the K labels.
+    uncertainties : ndarray, shape (n, K), float64, or None
+        Their 1 σ in `units`, if the model was trained with a likelihood (``"nll"``).
     """
 
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.float64]
     names: tuple[str, ...]
     units: tuple[str, ...]
+    uncertainties: npt.NDArray[np.float64] | None = None
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with a column for the ids and one for each label, atomically.
 
-        Devices and pipes, such as ``/dev/stdout``, are written to as they are.
+        Columns of uncertainties, where there are any, follow the labels: ``e_teff`` is that of
+        ``teff``. Devices and pipes, such as ``/dev/stdout``, are written to as they are.
         """
         with (
             atomic_write(Path(path)) as temporary,
@@ -63,9 +72,13 @@ class Predictions:
     def write_rows(self, file: TextIO) -> None:
         """Write the table of :meth:`write_csv` to an open text file."""
         writer = csv.writer(file)
-        writer.writerow(["id", *self.names])
-        for star, labels in zip(self.ids, self.labels, strict=True):
-            writer.writerow([int(star), *(f"{value:.6g}" for value in labels)])
+        names, values = [*self.names], self.labels
+        if self.uncertainties is not None:
+            names += [ERROR_PREFIX + name for name in self.names]
+            values = np.hstack((self.labels, self.uncertainties))
+        writer.writerow(["id", *names])
+        for star, row in zip(self.ids, values, strict=True):
+            writer.writerow([int(star), *(f"{value:.6g}" for value in row)])
 
 
 @dataclass(frozen=True)
@@ -77,11 +90,13 @@ class Evaluation:
     split : str
     n_stars : int
     loss : float
-        Mean squared error of scaled labels.
+        Mean over the scaled labels of the loss that the model was trained with.
     labels : tuple of LabelMetrics
         Errors in the units of the labels.
     same_split : bool
         Whether the split of the store is the one that the model was trained with.
+    groups : tuple of GroupMetrics
+        Errors in bins of signal to noise, and of dwarfs and giants.
     """
 
     split: str
@@ -89,6 +104,7 @@ class Evaluation:
     loss: float
     labels: tuple[LabelMetrics, ...]
     same_split: bool
+    groups: tuple[GroupMetrics, ...] = ()
 
     def as_dict(self) -> Mapping[str, Json]:
         """Return plain values that JSON can hold, with None for NaN."""
@@ -98,6 +114,7 @@ class Evaluation:
             "loss": finite_or_none(self.loss),
             "labels": metrics_by_name(self.labels),
             "same_split": self.same_split,
+            "groups": metrics_by_group(self.groups),
         }
 
 
@@ -107,6 +124,7 @@ def evaluate(
     split: Split = "test",
     *,
     missing: Missing = "raise",
+    label_errors: bool = False,
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
@@ -119,8 +137,11 @@ def evaluate(
     store : SpectraStore or path-like
         A store with the labels of the model.
     split : {"train", "val", "test", "all"}
-    missing : {"raise", "drop"}
-        What to do with stars that lack a label.
+    missing : {"raise", "drop", "mask"}
+        What to do with stars that lack a label: ``"mask"`` uses the labels that they have.
+    label_errors : bool
+        Let the errors of the true labels (columns ``e_teff`` of ``teff`` and so on) enter the
+        loss, and the uncertainties that errors are compared with.
     batch_size, num_workers : int
         Those of :class:`~galahstream.SpectraLoader`.
     device : str
@@ -139,20 +160,21 @@ def evaluate(
         If the store lacks a label of the model, or has it in another unit.
     """
     recipe = _check_model(model).recipe
-    dataset = _open_dataset(recipe, store, split, recipe.labels, missing)
+    dataset = _open_dataset(recipe, store, split, recipe.labels, missing, label_errors=label_errors)
     if not dataset.label_names:
         msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
     _check_units(dataset, recipe)
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, loss = predict_scaled(model.network, loader)
-    predicted = recipe.to_labels(scaled)
+        scaled, loss = predict_scaled(model.network, loader, make_loss(model.loss))
+    pairs = scaled.paired(recipe, dataset)
     return Evaluation(
         split=split,
         n_stars=len(dataset),
         loss=loss,
-        labels=label_metrics(predicted, dataset.targets, recipe.labels, dataset.label_units),
+        labels=pairs.metrics(recipe),
         same_split=dataset.store.split_fingerprint == recipe.split_fingerprint,
+        groups=pairs.group_metrics(recipe, dataset.store, dataset.rows),
     )
 
 
@@ -190,44 +212,9 @@ def predict(
     recipe = _check_model(model).recipe
     dataset = _open_dataset(recipe, store, split, None)
     with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, _ = predict_scaled(model.network, loader)
-    return Predictions(dataset.ids, recipe.to_labels(scaled), recipe.labels, recipe.units)
-
-
-@torch.inference_mode()
-def predict_scaled(
-    network: SpectraNetwork, loader: SpectraLoader, loss: Loss | None = None
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the scaled predictions of all stars of a loader, on its device, and the mean loss.
-
-    Parameters
-    ----------
-    network : SpectraNetwork
-        Moved to the loader's device; its mode of training stays.
-    loader : SpectraLoader
-        Not shuffled.
-    loss : Loss, optional
-        By default the mean squared error.
-
-    Returns
-    -------
-    scaled : ndarray, shape (n, K), float64
-    loss : float
-        NaN if the loader gives no labels.
-    """
-    loss = loss or MeanSquaredError()
-    was_training = network.training
-    network.eval().to(loader.device)
-    scaled, total, n_values = [np.empty((0, network.n_labels))], 0.0, 0
-    for batch in loader:
-        flux, labels = batch if isinstance(batch, tuple) else (batch, None)
-        prediction = as_prediction(network(flux))
-        scaled.append(prediction.mean.cpu().numpy().astype(np.float64))
-        if labels is not None:
-            total += loss.total(prediction, labels)
-            n_values += labels.numel()
-    network.train(was_training)
-    return np.concatenate(scaled), total / n_values if n_values else float("nan")
+        scaled, _ = predict_scaled(model.network, loader, make_loss(model.loss))
+    labels, uncertainties = scaled.in_units(recipe)
+    return Predictions(dataset.ids, labels, recipe.labels, recipe.units, uncertainties)
 
 
 def _check_model(model: object) -> TrainedModel:
@@ -246,6 +233,8 @@ def _open_dataset(
     split: Split,
     labels: tuple[str, ...] | None,
     missing: Missing = "raise",
+    *,
+    label_errors: bool = False,
 ) -> SpectraDataset:
     """Return a dataset prepared like the training data of a model, after checking that it fits."""
     try:
@@ -257,6 +246,7 @@ def _open_dataset(
             transform=recipe.transform,
             target_transform=recipe.target_transform,
             missing=missing,
+            return_label_errors=label_errors,
         )
     except WavelengthError as error:
         msg = f"the store does not have the pixels that the model was trained on: {error}"

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from galahstream.stream.dataset import SpectraDataset
 from galahstream.stream.transforms import LogFlux, ZScore
@@ -199,6 +200,10 @@ class Recipe:
         if self.spans or self.wavelength_range is None:
             return self.spans
         return (InputSpan(self.n_pixels, *self.wavelength_range),)
+
+    def to_uncertainties(self, scaled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return scaled 1 σ uncertainties of shape (..., K) in the units of the labels."""
+        return self.target_transform.inverse_errors(scaled)
 
     def to_labels(self, scaled: _Scaled) -> _Scaled:
         """Return scaled labels of shape (..., K) in their units: a tensor for a tensor."""

@@ -10,9 +10,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from galahstream.learn.metrics import LabelMetrics
+from galahstream.learn.metrics import GroupMetrics, LabelMetrics, group_metrics, label_metrics
+from galahstream.learn.recipe import Recipe
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.trained_model import TrainedModel
+from galahstream.store import SpectraStore
 from galahstream.validation import checked, integer, number, number_or_nan, record, sequence
 
 Json: TypeAlias = str | int | float | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -70,10 +72,52 @@ class SplitCounts(NamedTuple):
 
 
 class LabelPairs(NamedTuple):
-    """Predicted and true labels of n stars in their units, each (n, K) float64."""
+    """Predicted and true labels of n stars in their units, each (n, K) float64.
+
+    Attributes
+    ----------
+    predicted, true : ndarray
+        `true` is NaN where a label is missing.
+    uncertainty : ndarray or None
+        Predicted 1 σ, from networks that were trained to predict it.
+    true_error : ndarray or None
+        1 σ of the true labels, where it is used.
+    """
 
     predicted: npt.NDArray[np.float64]
     true: npt.NDArray[np.float64]
+    uncertainty: npt.NDArray[np.float64] | None = None
+    true_error: npt.NDArray[np.float64] | None = None
+
+    @property
+    def sigma(self) -> npt.NDArray[np.float64] | None:
+        """Expected standard deviation of predicted - true, or None without uncertainties."""
+        if self.uncertainty is None or self.true_error is None:
+            return self.uncertainty
+        return np.hypot(self.uncertainty, self.true_error)
+
+    def metrics(self, recipe: Recipe) -> tuple[LabelMetrics, ...]:
+        """Return the errors of each label."""
+        return label_metrics(self.predicted, self.true, recipe.labels, recipe.units, self.sigma)
+
+    def group_metrics(
+        self, recipe: Recipe, store: SpectraStore, rows: npt.NDArray[np.int64]
+    ) -> tuple[GroupMetrics, ...]:
+        """Return the errors in bins of signal to noise, and of dwarfs and giants.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        store : SpectraStore
+            Its labels ``snr``, or else the first one that begins with it, and ``logg`` are used
+            if it has them.
+        rows : ndarray, shape (n,), int64
+            The rows of the stars in the store.
+        """
+        groups = [(name, store.labels[name][rows]) for name in _grouping_labels(store)]
+        return group_metrics(
+            self.predicted, self.true, recipe.labels, recipe.units, self.sigma, groups
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +142,8 @@ class TrainingResult:
         The device that was used.
     notes : tuple of str
         What the run could not do, and the cure.
+    test_groups : tuple of GroupMetrics
+        Errors on the test stars in bins of signal to noise, and of dwarfs and giants.
     """
 
     model: TrainedModel
@@ -109,6 +155,7 @@ class TrainingResult:
     options: TrainOptions
     device: str
     notes: tuple[str, ...] = ()
+    test_groups: tuple[GroupMetrics, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -125,6 +172,10 @@ class TrainingResult:
             "learning_rate": self.options.lr,
             "seed": self.options.seed,
             "device": self.device,
+            "augment": str(self.options.augment or "none"),
+            "loss": self.options.loss,
+            "missing": self.options.missing,
+            "label_errors": self.options.label_errors,
         }
 
     def as_dict(self) -> dict[str, Json]:
@@ -132,6 +183,7 @@ class TrainingResult:
         return {
             "test_loss": finite_or_none(self.test_loss),
             "test": metrics_by_name(self.test),
+            "test_groups": metrics_by_group(self.test_groups),
             "train_loss": finite_or_none(self.history[-1].train_loss),
             "val_loss": finite_or_none(self.history[-1].val_loss),
             "seconds": self.seconds,
@@ -143,15 +195,36 @@ class TrainingResult:
 
 def metrics_by_name(labels: Sequence[LabelMetrics]) -> dict[str, Json]:
     """Return the errors of labels as plain values that JSON can hold, by name of the label."""
-    return {
-        label.name: {
-            name: finite_or_none(value) if isinstance(value, float) else value
-            for name, value in asdict(label).items()
+    return {label.name: _plain(asdict(label)) for label in labels}
+
+
+def metrics_by_group(groups: Sequence[GroupMetrics]) -> list[Json]:
+    """Return the errors in groups of stars as plain values that JSON can hold."""
+    return [
+        {
+            "by": group.by,
+            "group": group.group,
+            "n_stars": group.n_stars,
+            "labels": metrics_by_name(group.labels),
         }
-        for label in labels
-    }
+        for group in groups
+    ]
 
 
 def finite_or_none(value: float) -> float | None:
     """Return a number, or None if it is NaN or infinite: JSON has no word for these."""
     return value if math.isfinite(value) else None
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return finite_or_none(value) if isinstance(value, float) else value
+
+
+def _grouping_labels(store: SpectraStore) -> list[str]:
+    snr = [name for name in store.labels if name.startswith("snr")]
+    chosen = ["snr"] if "snr" in snr else snr[:1]
+    return chosen + [name for name in ("logg",) if name in store.labels]

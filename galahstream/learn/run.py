@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
+from galahstream.learn.losses import LossName
 from galahstream.learn.models import Model, check_model
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
-from galahstream.stream.dataset import Missing
+from galahstream.stream.augmentation import Augmentation, check_augmentation
+from galahstream.stream.label_table import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window, check_window
 from galahstream.system.lock import locked
@@ -43,12 +45,18 @@ class TrainOptions:
         Which pixels to learn from; None for all of them.
     model : str, Module or callable
         The network: a name, a module of the user, or a class or function that makes one.
-    missing : {"raise", "drop"}
-        What to do with stars that lack a label.
+    missing : {"raise", "drop", "mask"}
+        What to do with stars that lack a label: ``"mask"`` uses the labels that they have.
     num_workers : int
         Threads that prepare batches; 0 prepares them in the calling thread.
     shuffle_block : int or None
         Rows per shuffled block; None shuffles single stars.
+    augment : str or None
+        Augmentation of the training stars, in its text form.
+    loss : {"mse", "nll", "full-nll"}
+        What training minimises.
+    label_errors : bool
+        Whether the errors of labels enter the loss.
 
     Raises
     ------
@@ -69,11 +77,16 @@ class TrainOptions:
     missing: Missing = "raise"
     num_workers: int = 2
     shuffle_block: int | None = None
+    augment: Augmentation | str | None = None
+    loss: LossName = "mse"
+    label_errors: bool = False
 
     def __post_init__(self) -> None:
         check_choice("missing", self.missing, get_args(Missing))
+        check_choice("loss", self.loss, get_args(LossName))
         check_model(self.model)
         block = self.shuffle_block
+        augmentation = check_augmentation(self.augment)
         plain = {
             "epochs": check_count("epochs", self.epochs, flag="--epochs", minimum=1),
             "batch_size": check_count(
@@ -90,9 +103,18 @@ class TrainOptions:
             "shuffle_block": block
             if block is None
             else check_count("shuffle_block", block, flag="--shuffle-block", minimum=1),
+            "augment": None if augmentation is None else str(augmentation),
+            "label_errors": bool(self.label_errors),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+        if self.loss == "full-nll" and len(self.labels) == 1:
+            msg = (
+                f"loss 'full-nll' predicts how the errors of several labels are correlated, and "
+                f"{self.labels[0]!r} is the only one; use 'nll' (loss=, --loss), or more labels "
+                f"(labels=, --labels)"
+            )
+            raise OptionError(msg)
 
 
 def _plain_rate(rate: object) -> float:

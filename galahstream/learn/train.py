@@ -9,7 +9,7 @@ import torch
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
-from galahstream.learn.metrics import label_metrics
+from galahstream.learn.losses import LossName, make_loss
 from galahstream.learn.models import Model, make_network
 from galahstream.learn.observers.console import ConsoleObserver
 from galahstream.learn.observers.history import HistoryWriter, write_history
@@ -22,8 +22,9 @@ from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
-from galahstream.stream.dataset import Missing
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.device import choose_device
+from galahstream.stream.label_table import Missing
 from galahstream.stream.sampling import can_measure_shuffle, shuffle_quality
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window
@@ -47,12 +48,15 @@ def train(
     missing: Missing = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
+    augment: Augmentation | str | None = None,
+    loss: LossName = "mse",
+    label_errors: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     report: Log | None = None,
 ) -> TrainingResult:
-    """Train the network on a store: Adam on the mean squared error of z-scored labels.
+    """Train the network on a store: Adam on the error of z-scored labels.
 
     Parameters
     ----------
@@ -79,12 +83,24 @@ def train(
         (B, L) into (B, K) or a :class:`~galahstream.learn.models.base.Prediction`. Your own is
         trained from the weights that it has; give its class, or a function that makes it, to
         have its weights decided by `seed`. :func:`~galahstream.load_model` asks for it again.
-    missing : {"raise", "drop"}
-        What to do with stars that lack a label.
+    missing : {"raise", "drop", "mask"}
+        What to do with stars that lack a label: an error, skipping them, or using the labels
+        that they have. With ``"mask"`` stars without any label are skipped.
     num_workers : int
         Threads that prepare batches.
     shuffle_block : int, optional
         Shuffle blocks of this many stars, for a store larger than memory.
+    augment : AddNoise, ShiftVelocity, MaskPixels, Compose, str or None
+        Random changes of the training stars, new in each epoch, or their text form, such as
+        ``"noise=20:200,velocity=2,mask=0.02"``. Validation and test stars stay as they are.
+    loss : {"mse", "nll", "full-nll"}
+        What is minimised, per scaled label: the mean squared error, or the negative logarithm of
+        a Gaussian likelihood, with a predicted variance of each label, or with the covariance
+        matrix of all labels. The last two give predictions an uncertainty.
+    label_errors : bool
+        Let the errors of the labels (columns ``e_teff`` of ``teff`` and so on) enter the loss:
+        as weights 1 / (1 + (σ / 0.1)²) for ``"mse"``, σ in standard deviations of the label,
+        otherwise added to the predicted variance.
     resume : bool
         Resume the interrupted run in `out` in mid-epoch, continue a finished one to
         more epochs, or start if there is none. On the CPU the weights are those of
@@ -120,6 +136,9 @@ def train(
         missing=missing,
         num_workers=num_workers,
         shuffle_block=shuffle_block,
+        augment=augment,
+        loss=loss,
+        label_errors=label_errors,
     )
     if resume and overwrite:
         msg = "a run is either resumed or replaced; give resume (--resume) or overwrite "
@@ -149,12 +168,12 @@ class _Run:
         self.folder, self.options, self.datasets, self.log = folder, options, datasets, log
         device = choose_device(options.device)
         torch.manual_seed(options.seed)
-        sizes = datasets.train.n_pixels, len(datasets.train.label_names)
-        network = make_network(options.model, *sizes)
-        self.model = TrainedModel(network, Recipe.of_dataset(datasets.train, options.seed))
+        train, loss = datasets.train, make_loss(options.loss)
+        network = make_network(options.model, train.n_pixels, len(train.label_names), loss.output)
+        self.model = TrainedModel(network, Recipe.of_dataset(train, options.seed), options.loss)
         self.loaders: Loaders = make_loaders(datasets, options, device)
         self.model.to(device)
-        self.trainer = Trainer(self.model, self.loaders, options)
+        self.trainer = Trainer(self.model, self.loaders, options, loss)
 
     def train(self, *, resume: bool, progress: bool) -> TrainingResult:
         """Train all epochs that are left, test, and write all files of the run."""
@@ -188,13 +207,14 @@ class _Run:
 
     def _finish(self) -> TrainingResult:
         pairs, test_loss = self.trainer.test()
-        recipe = self.model.recipe
+        recipe, test = self.model.recipe, self.datasets.test
         result = TrainingResult(
             model=self.model.to("cpu").eval(),
             out=self.folder.path,
             history=tuple(self.trainer.state.history),
             test_loss=test_loss,
-            test=label_metrics(pairs.predicted, pairs.true, recipe.labels, recipe.units),
+            test=pairs.metrics(recipe),
+            test_groups=pairs.group_metrics(recipe, test.store, test.rows),
             stars=self.datasets.counts,
             options=self.options,
             device=str(self.loaders.train.device),
@@ -235,6 +255,11 @@ class _Run:
             f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
             f"{self.options.num_workers} loader threads"
         )
+        if self.options.loss != "mse" or self.options.label_errors:
+            errors = " and errors of labels" if self.options.label_errors else ""
+            self.log(f"loss: {self.trainer.loss.description}{errors}")
+        if self.options.augment is not None:
+            self.log(f"training stars are augmented: {self.options.augment}")
         if self.options.shuffle_block is not None:
             self.log(self._describe_shuffle())
 

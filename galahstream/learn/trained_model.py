@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from galahstream.errors import CheckpointError, OptionError, SourceMissingError
+from galahstream.learn.losses import LOSSES, LossName
 from galahstream.learn.models import build_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
@@ -38,6 +39,8 @@ class TrainedModel:
     network : SpectraNetwork
     recipe : Recipe
         How spectra become its input, and its outputs labels.
+    loss : {"mse", "nll", "full-nll"}
+        What it was trained with: a likelihood makes its uncertainties mean something.
 
     Examples
     --------
@@ -45,9 +48,10 @@ class TrainedModel:
     >>> labels = model.recipe.to_labels(model(flux))  # doctest: +SKIP
     """
 
-    def __init__(self, network: SpectraNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: SpectraNetwork, recipe: Recipe, loss: LossName = "mse") -> None:
         self.network = network
         self.recipe = recipe
+        self.loss: LossName = loss
 
     def __call__(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
         """Return the network's output for transformed flux (B, L): scaled labels (B, K)."""
@@ -105,11 +109,13 @@ class TrainedModel:
 
 def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write a model into a file, atomically."""
-    content = {
+    content: dict[str, Any] = {
         "architecture": dict(model.network.architecture),
         "recipe": model.recipe,
         "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
     }
+    if model.loss != "mse":
+        content["loss"] = model.loss
     write_saved(Path(path), _MODEL_FILE, content)
 
 
@@ -162,11 +168,12 @@ def load_model(
         weights = check_weights(loaded.state_dict(), content)
         # From meta, tensors can only be assigned; copies keep what modules of a user share.
         loaded.load_state_dict(weights, assign=network is None)
+        loss = _read_loss(content)
     except CheckpointError:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(loaded, recipe).eval()
+    return TrainedModel(loaded, recipe, loss).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -209,3 +216,10 @@ def _own_network(
     except OptionError as error:
         msg = f"{file} does not fit network=: {error}"
         raise CheckpointError(msg) from error
+
+
+def _read_loss(content: Mapping[str, Any]) -> LossName:
+    stored = content.get("loss", "mse")
+    if not isinstance(stored, str) or stored not in LOSSES:
+        raise FieldError("loss", f"found {shown(stored)}, expected one of {', '.join(LOSSES)}")
+    return cast(LossName, stored)

@@ -10,14 +10,14 @@ import torch
 
 from galahstream.errors import TrainingDivergedError
 from galahstream.learn.data import Loaders
-from galahstream.learn.inference import predict_scaled
 from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
-from galahstream.learn.metrics import label_metrics
 from galahstream.learn.models.base import as_prediction
 from galahstream.learn.observers.base import EpochStart, Observer
 from galahstream.learn.results import EpochRecord, LabelPairs
 from galahstream.learn.run import TrainOptions
+from galahstream.learn.scaled_predictions import predict_scaled
 from galahstream.learn.trained_model import TrainedModel
+from galahstream.stream.loader import SpectraLoader
 from galahstream.system.interrupts import delayed_interrupts
 
 LoaderState: TypeAlias = Mapping[str, str | int | bool | None]
@@ -146,9 +146,11 @@ class Trainer:
 
     def test(self) -> tuple[LabelPairs, float]:
         """Return predicted and true labels of the test stars, and their mean loss."""
-        scaled, loss = predict_scaled(self.model.network, self.loaders.test, self.loss)
-        predicted = self.model.recipe.to_labels(scaled)
-        return LabelPairs(predicted, self.loaders.test.dataset.targets), loss
+        return self._predict(self.loaders.test)
+
+    def _predict(self, loader: SpectraLoader) -> tuple[LabelPairs, float]:
+        scaled, loss = predict_scaled(self.model.network, loader, self.loss)
+        return scaled.paired(self.model.recipe, loader.dataset), loss
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run, with copies of tensors that are not on the CPU."""
@@ -180,18 +182,12 @@ class Trainer:
         if state.stars < self.n_stars:
             self._train_epoch()
         started_at = time.perf_counter()
-        scaled, val_loss = predict_scaled(self.model.network, self.loaders.val, self.loss)
-        recipe = self.model.recipe
+        pairs, val_loss = self._predict(self.loaders.val)
         record = EpochRecord(
             epoch=state.epoch,
             train_loss=state.loss_sum / state.stars,
             val_loss=val_loss,
-            labels=label_metrics(
-                recipe.to_labels(scaled),
-                self.loaders.val.dataset.targets,
-                recipe.labels,
-                recipe.units,
-            ),
+            labels=pairs.metrics(self.model.recipe),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             spectra_per_s=state.stars / state.train_seconds,
             waiting_share=state.wait_seconds / state.train_seconds,
@@ -217,17 +213,19 @@ class Trainer:
             observer.epoch_started(start)
         self.model.train()
         requested_at = time.perf_counter()
-        for flux, labels in self.loaders.train:
-            loss = self._train_batch(flux, labels, requested_at)
+        for flux, *targets in self.loaders.train:
+            loss = self._train_batch(flux, targets, requested_at)
             for observer in self.observers:
                 observer.batch_finished(loss)
             requested_at = time.perf_counter()
 
-    def _train_batch(self, flux: torch.Tensor, labels: torch.Tensor, requested_at: float) -> float:
+    def _train_batch(
+        self, flux: torch.Tensor, targets: list[torch.Tensor], requested_at: float
+    ) -> float:
         received_at = time.perf_counter()
         prediction = as_prediction(self.model.network(flux))
         check_outputs(self.loss, prediction)
-        loss = self.loss(prediction, labels)
+        loss = self.loss(prediction, *targets)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())

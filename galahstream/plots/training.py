@@ -23,7 +23,7 @@ class LabelPanel(NamedTuple):
 def plot_losses(
     training: Sequence[float], validation: Sequence[float], loss_label: str, out: Path
 ) -> None:
-    """Draw training and validation loss over the epochs, on a logarithmic scale.
+    """Draw training and validation loss over the epochs, on a logarithmic scale if that can be.
 
     Parameters
     ----------
@@ -39,7 +39,9 @@ def plot_losses(
     epochs = np.arange(1, len(training) + 1)
     ax.plot(epochs, training, "o-", color=_TRAINING, label="training")
     ax.plot(epochs, validation, "s-", color=_VALIDATION, label="validation")
-    ax.set(xlabel="epoch", ylabel=loss_label, yscale="log")
+    # Log-likelihoods can be negative.
+    scale = "linear" if any(loss <= 0 for loss in (*training, *validation)) else "log"
+    ax.set(xlabel="epoch", ylabel=loss_label, yscale=scale)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, which="both")
     ax.legend(frameon=False)
@@ -58,7 +60,7 @@ def plot_predictions(
     Parameters
     ----------
     predicted, true : ndarray, shape (n, K), float64
-        Values in the units of the labels.
+        Values in the units of the labels; stars are not drawn where `true` is NaN.
     panels : sequence of LabelPanel
         The text of each of the K columns.
     title : str
@@ -79,6 +81,7 @@ def _draw_column(
     axes: Any, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64], panel: LabelPanel
 ) -> None:
     upper, lower = axes
+    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
     unit = f" [{panel.unit}]" if panel.unit else ""
     limits = [min(x.min(), y.min()), max(x.max(), y.max())]
     style = {"s": 6, "alpha": 0.5, "linewidths": 0, "color": _TRAINING, "rasterized": True}

@@ -7,6 +7,7 @@ from typing import Any
 from galahstream.store.manifest import ErrorCounts, LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
 from galahstream.survey.fill_values import FillValue
+from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
@@ -30,6 +31,12 @@ class StoreInfo:
         How 16-bit values become flux, and the number of clipped pixels.
     row_order : str
         ``"split"``, or ``"source"`` for a store made in place.
+    chunk_rows : int or None
+        Rows per HDF5 chunk; None for npy.
+    compression : str or None
+        Filter of the flux in HDF5: ``"gzip"`` or ``"lzf"``.
+    provenance : Provenance
+        Survey, release, frame, grid and resampling, as far as the source says.
     access, access_reason : str
         How flux is read, and why.
     wavelength : str
@@ -73,6 +80,9 @@ class StoreInfo:
     dtype: str
     quantization: Quantization | None
     row_order: str
+    chunk_rows: int | None
+    compression: str | None
+    provenance: Provenance
     access: Access
     access_reason: str
     wavelength: str
@@ -98,6 +108,7 @@ class StoreInfo:
             **vars(self),
             "path": str(self.path),
             "quantization": None if quantization is None else asdict(quantization),
+            "provenance": asdict(self.provenance),
             "wavelength_range": None
             if self.wavelength_range is None
             else list(self.wavelength_range),

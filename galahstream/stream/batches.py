@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from galahstream.stream.device import batch_memory, pin_batch, to_device
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import SpectraItems
 from galahstream.stream.kernels import is_fused
 from galahstream.stream.options import StreamOptions
@@ -99,10 +100,14 @@ class BatchStream:
         return to_device(batches, self._options.device)
 
     def shard_batches(
-        self, shard: RankShard, collate: Collate[_Batch], block: int | None = None
+        self,
+        shard: RankShard,
+        collate: Collate[_Batch],
+        block: int | None = None,
+        draws: EpochDraws | None = None,
     ) -> Iterator[_Batch]:
-        """Yield the batches of a rank's shard of an epoch, which was shuffled in blocks or not."""
-        requests = shard_requests(shard, self._batches_per_request, block)
+        """Yield the batches of a rank's shard of an epoch; see :func:`shard_requests`."""
+        requests = shard_requests(shard, self._batches_per_request, block, draws)
         return self.batches(requests, collate, shard.sizes)
 
     def close(self) -> None:
@@ -123,7 +128,10 @@ def batches_per_request(dataset: SpectraItems, batch_rows: int, options: StreamO
 
 
 def shard_requests(
-    shard: RankShard, batches_per_request: int, block: int | None = None
+    shard: RankShard,
+    batches_per_request: int,
+    block: int | None = None,
+    draws: EpochDraws | None = None,
 ) -> Iterator[BatchRequest]:
     """Yield the requests of a shard; together they prefetch each of its rows once.
 
@@ -134,6 +142,8 @@ def shard_requests(
     block : int, optional
         Block of a block shuffle: each window of mixed blocks is prefetched in the order in
         which it is stored.
+    draws : EpochDraws, optional
+        How the spectra are augmented.
     """
     # Slices of an array: lists of row numbers cost as much as the rest of the loop.
     rows, distance = shard.rows, PREFETCH_ROWS
@@ -146,7 +156,7 @@ def shard_requests(
         stop = start + sum(shard.sizes[first : first + batches_per_request])
         # The first request prefetches from the first row to where the second one continues.
         begin = start + distance if start else 0
-        yield BatchRequest(rows[start:stop], ahead[begin : stop + distance])
+        yield BatchRequest(rows[start:stop], ahead[begin : stop + distance], draws)
         start = stop
 
 

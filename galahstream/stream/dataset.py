@@ -10,11 +10,14 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from galahstream.errors import LabelError, OptionError
 from galahstream.store import SpectraStore, open_store
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.decoding import Decoder
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import BatchItems, Indices, Item, ItemsIdentity, valid_indices
 from galahstream.stream.kernels import is_fused
+from galahstream.stream.label_table import LabelTable, scaled_arrays
+from galahstream.stream.label_table import Missing as Missing
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window, check_window, window_pixels
@@ -22,9 +25,6 @@ from galahstream.validation import check_choice
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 """Rows of a dataset."""
-
-Missing: TypeAlias = Literal["raise", "drop"]
-"""Treatment of rows of which a selected label is missing."""
 
 
 class SpectraDataset(Dataset[Item]):
@@ -50,8 +50,10 @@ class SpectraDataset(Dataset[Item]):
         Takes and returns float32 flux of shape (..., L).
     target_transform : ZScore or None
         Fitted on the store's rows unless it is fitted already.
-    missing : {"raise", "drop"}
-        Treatment of rows of which a selected label is missing (NaN or infinite).
+    missing : {"raise", "drop", "mask"}
+        Treatment of rows of which a selected label is missing (NaN or infinite): an error,
+        skipping them, or, with ``"mask"``, skipping those that lack all labels; others
+        have NaN where a label is missing.
     return_ids : bool
         Add the star's id (int64) as the last element.
     return_error : bool
@@ -60,6 +62,10 @@ class SpectraDataset(Dataset[Item]):
         where it is unknown, and with `LogFlux` also where the flux is not finite, so that
         1 / error**2 is a weight of 0. The store must have errors, and other transforms
         cannot be used.
+    return_label_errors : bool
+        Add the 1 σ errors of the labels (float32, scaled like them) after the labels: the
+        columns ``e_teff`` of ``teff`` and so on, which the store must have. A label without
+        an error counts as missing.
 
     Raises
     ------
@@ -96,6 +102,7 @@ class SpectraDataset(Dataset[Item]):
         missing: Missing = "raise",
         return_ids: bool = False,
         return_error: bool = False,
+        return_label_errors: bool = False,
     ) -> None:
         check_choice("split", split, get_args(Split))
         check_choice("missing", missing, get_args(Missing))
@@ -104,12 +111,14 @@ class SpectraDataset(Dataset[Item]):
         self.window = check_window(window)
         self.return_ids = bool(return_ids)
         self.return_error = bool(return_error)
+        self.return_label_errors = bool(return_label_errors)
         self.missing = missing
         self._transform = transform
         self._find_pixels()
-        self.label_names = self._select_labels(labels)
+        self._table = LabelTable(self.store, labels, with_errors=self.return_label_errors)
+        self.label_names = self._table.names
         self.rows = self._select_rows()
-        self.target_transform = self._fit(target_transform)
+        self.target_transform = self._table.fit(target_transform, missing)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -119,7 +128,7 @@ class SpectraDataset(Dataset[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Kernels and arrays of a million rows are made again where they are needed.
-        remade = ("rows", "pixels", "scaled_targets", "_decoder")
+        remade = ("rows", "pixels", "scaled_labels", "_decoder")
         return {name: value for name, value in vars(self).items() if name not in remade}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -160,14 +169,23 @@ class SpectraDataset(Dataset[Item]):
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
-        """Labels of the items in their own units, shape (n, K)."""
-        return self._labels_of(self.rows)
+        """Labels of the items in their own units, shape (n, K); NaN where one is missing."""
+        return self._table.values(self.rows)
 
-    @cached_property
+    @property
+    def target_errors(self) -> npt.NDArray[np.float64] | None:
+        """Errors (1 σ) of the labels in their own units, shape (n, K), if they are returned."""
+        return self._table.errors(self.rows) if self.return_label_errors else None
+
+    @property
     def scaled_targets(self) -> npt.NDArray[np.float32]:
         """Labels of the items as they are in batches, shape (n, K)."""
-        score = self.target_transform
-        return self.targets.astype(np.float32) if score is None else score(self.targets)
+        return self.scaled_labels[0]
+
+    @cached_property
+    def scaled_labels(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Labels, and their errors if they are returned, as they are in batches, each (n, K)."""
+        return scaled_arrays(self.targets, self.target_errors, self.target_transform)
 
     @property
     def stored_row_bytes(self) -> int:
@@ -193,8 +211,8 @@ class SpectraDataset(Dataset[Item]):
         Returns
         -------
         tensor or tuple of tensors
-            For an int, flux (L,), error (L,), labels (K,) and id, as far as they are selected;
-            else flux (n, L), errors (n, L), labels (n, K) and ids (n,).
+            For an int, flux (L,), error (L,), labels (K,), their errors (K,) and id, as far as
+            they are selected; else the same with n items each, as in flux (n, L).
 
         Raises
         ------
@@ -218,8 +236,20 @@ class SpectraDataset(Dataset[Item]):
         """Return items that were read together, as views of one tensor each."""
         return BatchItems(self.read_batch(indices))
 
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise an error if the spectra cannot be augmented.
+
+        Raises
+        ------
+        OptionError
+            If errors are returned.
+        WavelengthError
+            If spectra are to be shifted and their wavelengths are not known.
+        """
+        self._decoder.prepare_augmentation(augmentation)
+
     def read_batch(
-        self, indices: Indices, *out: npt.NDArray[np.float32]
+        self, indices: Indices, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Return items as one tensor each of flux, errors, labels and ids, as far as selected.
 
@@ -229,16 +259,22 @@ class SpectraDataset(Dataset[Item]):
             Items; negative ones count from the end.
         *out : ndarray, shape (n, L), float32, optional
             Memory of the flux tensor, and of the tensor of errors if they are returned.
+        draws : EpochDraws, optional
+            How the flux is augmented.
 
         Raises
         ------
         TypeError, IndexError, DamagedRowError
             As for indexing.
         """
-        return self.read_valid_batch(self._prefetched(valid_indices(indices, len(self))), *out)
+        valid = valid_indices(indices, len(self))
+        return self.read_valid_batch(self._prefetched(valid), *out, draws=draws)
 
     def read_valid_batch(
-        self, indices: npt.NDArray[np.int64], *out: npt.NDArray[np.float32]
+        self,
+        indices: npt.NDArray[np.int64],
+        *out: npt.NDArray[np.float32],
+        draws: EpochDraws | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching.
 
@@ -248,13 +284,15 @@ class SpectraDataset(Dataset[Item]):
             Items from 0 to ``len(dataset) - 1``, which the caller prefetched.
         *out : ndarray, shape (n, L), float32, optional
             Memory of the flux tensor, and of the tensor of errors if they are returned.
+        draws : EpochDraws, optional
+            How the flux is augmented.
         """
         rows = self.rows[indices]
         spectra = out or self.new_spectra(len(rows))
-        tensors = [torch.from_numpy(array) for array in self._read(rows, spectra)]
+        tensors = [torch.from_numpy(array) for array in self._read(rows, spectra, draws)]
         if self.label_names:
             # Not take(): it releases the GIL, which for 32 rows costs more than it brings.
-            tensors.append(torch.from_numpy(self.scaled_targets[indices]))
+            tensors += [torch.from_numpy(array[indices]) for array in self.scaled_labels]
         if self.return_ids:
             tensors.append(torch.from_numpy(np.asarray(self.store.ids[rows])))
         return tuple(tensors)
@@ -264,6 +302,7 @@ class SpectraDataset(Dataset[Item]):
         indices: npt.NDArray[np.int64],
         out: tuple[npt.NDArray[np.float32], ...],
         positions: npt.NDArray[np.int64],
+        draws: EpochDraws | None = None,
     ) -> None:
         """Write the spectra of items into some rows of a batch, for batches of several datasets.
 
@@ -275,12 +314,14 @@ class SpectraDataset(Dataset[Item]):
             The flux of the batch, and its errors if they are returned.
         positions : ndarray of int64, length n
             Row of `out` of each item.
+        draws : EpochDraws, optional
+            How the flux is augmented.
         """
         rows = self.rows[indices]
         if is_fused(self._transform):
-            self._decoder.read(rows, out, positions)
+            self._decoder.read(rows, out, positions, draws)
         else:
-            (out[0][positions],) = self._read(rows, self.new_spectra(len(rows)))
+            (out[0][positions],) = self._read(rows, self.new_spectra(len(rows)), draws)
 
     def new_spectra(self, n_rows: int) -> tuple[npt.NDArray[np.float32], ...]:
         """Return memory for the flux of a batch, and for its errors if they are returned."""
@@ -307,30 +348,13 @@ class SpectraDataset(Dataset[Item]):
         return indices
 
     def _read(
-        self, rows: npt.NDArray[np.int64], out: tuple[npt.NDArray[np.float32], ...]
+        self,
+        rows: npt.NDArray[np.int64],
+        out: tuple[npt.NDArray[np.float32], ...],
+        draws: EpochDraws | None,
     ) -> tuple[npt.NDArray[np.float32], ...]:
-        self._decoder.read(rows, out, np.arange(len(rows)))
-        return out if is_fused(self._transform) else (self._transformed(out[0], rows),)
-
-    def _transformed(
-        self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        assert self._transform is not None
-        result = np.ascontiguousarray(self._transform(flux))
-        if result.dtype != np.float32 or result.shape != flux.shape:
-            msg = (
-                f"the transform made {result.dtype} of shape {result.shape} out of float32 of "
-                f"shape {flux.shape}; it must keep both"
-            )
-            raise OptionError(msg)
-        if np.isnan(result).any():
-            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
-            msg = (
-                f"{self.store.path}: the transform made NaN of row {rows[row]}, pixel "
-                f"{self.pixels[pixel]}; it must give a number for every flux, NaN too"
-            )
-            raise OptionError(msg)
-        return result
+        self._decoder.read(rows, out, np.arange(len(rows)), draws)
+        return out if is_fused(self._transform) else (self._decoder.transform(out[0], rows),)
 
     def _find_pixels(self) -> None:
         name = str(self.store.path)
@@ -339,48 +363,4 @@ class SpectraDataset(Dataset[Item]):
 
     def _select_rows(self) -> npt.NDArray[np.int64]:
         rows = np.arange(len(self.store))[self.store.rows_of(self.split)]
-        return self._with_labels(rows) if self.label_names else rows
-
-    def _select_labels(
-        self, labels: str | Sequence[str] | npt.NDArray[np.str_] | None
-    ) -> tuple[str, ...]:
-        if labels is None or not self.store.labels:
-            return ()
-        plain = labels.tolist() if isinstance(labels, np.ndarray) else labels
-        names = (plain,) if isinstance(plain, str) else tuple(plain)
-        for name in names:
-            if name not in self.store.labels:
-                msg = (
-                    f"{self.store.path}: no label {name!r}; the store has "
-                    f"{', '.join(self.store.labels)}: choose among them (labels=, --labels)"
-                )
-                raise LabelError(msg)
-        if len(set(names)) != len(names):
-            msg = f"the labels {', '.join(names)} name a label twice; give each once"
-            raise LabelError(msg)
-        return tuple(str(name) for name in names)
-
-    def _labels_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        columns = [self.store.labels[name][rows] for name in self.label_names]
-        return np.stack(columns, axis=-1) if columns else np.empty((len(rows), 0))
-
-    def _with_labels(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        is_missing = ~np.isfinite(self._labels_of(rows))
-        if not is_missing.any():
-            return rows
-        if self.missing == "drop":
-            return rows[~is_missing.any(axis=1)]
-        row, label = (int(index[0]) for index in np.nonzero(is_missing))
-        msg = (
-            f"{self.store.path}: {int(is_missing.any(axis=1).sum())} rows of {self.split!r} lack "
-            f"a label, the first is row {rows[row]} (star {self.store.ids[rows[row]]}), "
-            f"{self.label_names[label]!r}; skip them with missing='drop' (--missing drop)"
-        )
-        raise LabelError(msg)
-
-    def _fit(self, score: ZScore | None) -> ZScore | None:
-        if not self.label_names or score is None or score.is_fitted:
-            return score
-        rows = np.arange(len(self.store))[self.store.rows_of(score.fit_on)]
-        labels = self._labels_of(rows)
-        return score.fitted(labels[np.isfinite(labels).all(axis=1)], self.label_names)
+        return self._table.select(rows, self.missing, self.split) if self.label_names else rows

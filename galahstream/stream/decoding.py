@@ -14,7 +14,16 @@ from galahstream.errors import OptionError
 from galahstream.store import SpectraStore
 from galahstream.store.protocol import SpectraArray
 from galahstream.store.readers import RowSpan
-from galahstream.stream.kernels import choose_error_kernel, choose_kernel, is_fused
+from galahstream.stream.augmentation import Augmentation
+from galahstream.stream.draws import EpochDraws
+from galahstream.stream.kernels import (
+    AugmentKernel,
+    AugmentPlan,
+    choose_augment_kernel,
+    choose_error_kernel,
+    choose_kernel,
+    is_fused,
+)
 from galahstream.stream.transforms import FluxTransform
 
 # Flux and errors of four rows of 16,384 pixels stay in the second-level cache.
@@ -52,7 +61,9 @@ class Decoder:
         pixels: npt.NDArray[np.int64],
         return_error: bool,
     ) -> None:
-        self._flux = store.flux
+        self._store, self._flux = store, store.flux
+        self._transform, self._pixels = transform, pixels
+        self._augment_kernels: dict[Augmentation, AugmentKernel] = {}
         first, last = int(pixels[0]), int(pixels[-1])
         are_adjacent = last - first == len(pixels) - 1
         self._first_pixel = first if are_adjacent else 0
@@ -71,7 +82,13 @@ class Decoder:
                 raise OptionError(msg)
             self._error_kernel = choose_error_kernel(store.flux.encoding, transform, pixels)
 
-    def read(self, rows: _Rows, out: Sequence[_Out], positions: _Rows) -> None:
+    def read(
+        self,
+        rows: _Rows,
+        out: Sequence[_Out],
+        positions: _Rows,
+        draws: EpochDraws | None = None,
+    ) -> None:
         """Write the spectra of rows of the store into some rows of arrays.
 
         Parameters
@@ -82,7 +99,12 @@ class Decoder:
             For the flux, and for the errors if they are returned.
         positions : ndarray, shape (n,), int64
             Row of `out` of each of them.
+        draws : EpochDraws, optional
+            How the flux is augmented.
         """
+        if draws is not None:
+            self._read_augmented(rows, out[0], positions, draws)
+            return
 
         def transform(span: RowSpan) -> None:
             starts = span.starts + self._first_pixel if self._first_pixel else span.starts
@@ -103,6 +125,68 @@ class Decoder:
             self._flux.read(rows, transform)
         else:
             _read_pairs(self._flux, self._error, rows, transform_pair)
+
+    def transform(
+        self, flux: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Return what a transform that is not part of the kernels makes of flux of rows.
+
+        Raises
+        ------
+        OptionError
+            If it changes type or shape, or makes NaN.
+        """
+        assert self._transform is not None
+        result = np.ascontiguousarray(self._transform(flux))
+        if result.dtype != np.float32 or result.shape != flux.shape:
+            msg = (
+                f"the transform made {result.dtype} of shape {result.shape} out of float32 of "
+                f"shape {flux.shape}; it must keep both"
+            )
+            raise OptionError(msg)
+        if np.isnan(result).any():
+            row, pixel = (int(index[0]) for index in np.nonzero(np.isnan(result)))
+            msg = (
+                f"{self._store.path}: the transform made NaN of row {rows[row]}, pixel "
+                f"{self._pixels[pixel]}; it must give a number for every flux, NaN too"
+            )
+            raise OptionError(msg)
+        return result
+
+    def prepare_augmentation(self, augmentation: Augmentation) -> AugmentKernel:
+        """Return the kernel of an augmentation, made when it is first asked for.
+
+        Raises
+        ------
+        OptionError
+            If errors are returned, which describe the spectra as they are stored.
+        WavelengthError
+            If spectra are to be shifted and their wavelengths are not known.
+        """
+        if self._error is not None:
+            msg = (
+                f"{self._store.path}: augment={str(augmentation)!r} cannot be used with "
+                f"return_error=True: the errors are those of the spectra as they are stored; "
+                f"leave out one of them"
+            )
+            raise OptionError(msg)
+        if augmentation not in self._augment_kernels:
+            wavelength = self._store.wavelength[self._pixels]
+            name = str(self._store.path)
+            plan = AugmentPlan.of_pixels(augmentation, wavelength, self._pixels, name)
+            kernel = choose_augment_kernel(self._flux.encoding, self._transform, plan)
+            self._augment_kernels[augmentation] = kernel
+        return self._augment_kernels[augmentation]
+
+    def _read_augmented(self, rows: _Rows, out: _Out, positions: _Rows, draws: EpochDraws) -> None:
+        kernel = self.prepare_augmentation(draws.augmentation)
+        row_draws = draws.of_rows(rows)
+
+        def augment(span: RowSpan) -> None:
+            part = row_draws.part(span.positions)
+            kernel(span.buffer, span.starts, out, positions[span.positions], part)
+
+        self._flux.read(rows, augment)
 
 
 def _read_pairs(

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 
 from galahstream.store import SpectraStore
+from galahstream.stream.augmentation import Augmentation
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.transforms import FluxTransform, ZScore
 from galahstream.system.digest import array_digest
 
@@ -84,13 +86,19 @@ class SpectraItems(Protocol):
     def in_stored_order(self) -> "SpectraItems":
         """Return the same items in the order in which they are stored."""
 
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise an error if the items cannot be augmented."""
+
     def read_batch(
-        self, indices: Indices, *out: npt.NDArray[np.float32]
+        self, indices: Indices, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Return items as one tensor per quantity, after checking the indices."""
 
     def read_valid_batch(
-        self, indices: npt.NDArray[np.int64], *out: npt.NDArray[np.float32]
+        self,
+        indices: npt.NDArray[np.int64],
+        *out: npt.NDArray[np.float32],
+        draws: EpochDraws | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching."""
 

@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from galahstream.errors import OptionError, OrderError
+from galahstream.stream.augmentation import Augmentation, check_augmentation
 from galahstream.stream.batches import BatchStream, batches_per_request
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import BatchItems, Item
 from galahstream.stream.options import DataLoaderKeywords, StreamOptions, WorkerType
 from galahstream.stream.sampling import EpochIteration, EpochSampler
@@ -63,6 +65,11 @@ class SpectraLoader(DataLoader[Item]):
         :class:`~galahstream.stream.sampling.EpochSampler` brings its seed, shuffle and position
         along. Any other one keeps its own position: the loader then counts epochs and rows,
         and loading a state does not move the sampler.
+    augment : AddNoise, ShiftVelocity, MaskPixels, Compose, str or None
+        Random changes of the spectra, new in each epoch, or their text form, such as
+        ``"noise=20:200,velocity=2,mask=0.02"``. They are a function of seed, epoch and row of
+        the store alone, and act on the flux before its transform. Only this loader applies
+        them: reading the dataset itself gives spectra as they are.
     **keywords
         Further keywords of :class:`torch.utils.data.DataLoader`: `collate_fn`, `pin_memory`,
         `timeout`, `prefetch_factor`, and for worker processes `worker_init_fn` and
@@ -78,8 +85,10 @@ class SpectraLoader(DataLoader[Item]):
     ------
     OptionError
         For another dataset, a batch size below 1, a negative number of workers, an unknown kind
-        of worker, a block larger than the dataset, a rank outside `world_size`, or a keyword that
-        could have no effect.
+        of worker, a block larger than the dataset, a rank outside `world_size`, an augmentation
+        that is not known or is of a dataset with errors, or a keyword that could have no effect.
+    WavelengthError
+        If spectra are to be shifted by a velocity, and their wavelengths are not known.
     IndexError, TypeError
         If an index of a `Subset` is outside its dataset, or not an integer.
     DeviceError
@@ -117,10 +126,14 @@ class SpectraLoader(DataLoader[Item]):
         world_size: int | None = None,
         sampler: Sampler[int] | Iterable[int] | None = None,
         batch_sampler: Sampler[list[int]] | Iterable[list[int]] | None = None,
+        augment: Augmentation | str | None = None,
         **keywords: Unpack[DataLoaderKeywords],
     ) -> None:
         options = StreamOptions.checked(num_workers, worker_type, device, memory_budget, keywords)
         items = select_items(dataset)
+        self.augment = check_augmentation(augment)
+        if self.augment is not None:
+            items.check_augmentation(self.augment)
         if sampler is None and batch_sampler is None:
             sampler = EpochSampler(len(items), shuffle=shuffle, seed=seed, block=shuffle_block)
         else:
@@ -169,15 +182,16 @@ class SpectraLoader(DataLoader[Item]):
         """Begin the next epoch, or what remains of the one that a loaded state is in."""
         if self._stream is None or not self._stream.is_alive:
             self._stream = self._new_stream()
+        epoch, rows_served = self.order.next_position
+        draws = self._draws(epoch)
         if not self._has_own_order:
             assert self.batch_sampler is not None
             sizes: deque[int] = deque()
-            requests = _count_rows(self.batch_sampler, sizes)
+            requests = _count_rows(self.batch_sampler, sizes, draws)
             batches = self._stream.batches(requests, self._collate)
             return self._counted(self.order.begin(), batches, sizes)
-        epoch, rows_served = self.order.next_position
         shard = self._shard(self.order.rows(epoch), rows_served)
-        batches = self._stream.shard_batches(shard, self._collate, self.order.block)
+        batches = self._stream.shard_batches(shard, self._collate, self.order.block, draws)
         return self._positioned(self.order.begin(), batches, shard.served)
 
     def __len__(self) -> int:
@@ -259,6 +273,11 @@ class SpectraLoader(DataLoader[Item]):
         read = self._items.read_valid_batch
         return BatchStream(self._items, read, request_rows, options, n_batches)
 
+    def _draws(self, epoch: int) -> EpochDraws | None:
+        if self.augment is None:
+            return None
+        return EpochDraws.of_epoch(self.augment, self.order.seed, epoch)
+
     def _shard(self, order: np.ndarray[Any, np.dtype[np.int64]], rows_served: int) -> RankShard:
         return shard_epoch(
             order, rows_served, self._own_batch_size, *self._ranks, drop_last=self.drop_last
@@ -315,11 +334,11 @@ def collate_without_copy(items: Sequence[Item]) -> Any:
 
 
 def _count_rows(
-    batch_sampler: Iterable[Sequence[int]], sizes: "deque[int]"
+    batch_sampler: Iterable[Sequence[int]], sizes: "deque[int]", draws: EpochDraws | None
 ) -> Iterator[BatchRequest]:
     """Yield the requests of a sampler, and append the number of rows of each to `sizes`."""
     for rows in batch_sampler:
-        request = BatchRequest(np.asarray(rows, np.int64))
+        request = BatchRequest(np.asarray(rows, np.int64), draws=draws)
         sizes.append(len(request.indices))
         yield request
 

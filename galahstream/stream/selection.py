@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import ConcatDataset, Subset
 
 from galahstream.errors import OptionError
+from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import Indices, ItemsIdentity, SpectraItems, valid_indices
 from galahstream.stream.transforms import FluxTransform, ZScore
 from galahstream.system.digest import array_digest
@@ -69,7 +71,7 @@ class SpectraSelection:
         return len(self._items)
 
     def __getstate__(self) -> dict[str, Any]:
-        remade = ("_ids", "_scaled_targets")
+        remade = ("_ids", "_scaled_labels")
         return {name: value for name, value in vars(self).items() if name not in remade}
 
     @property
@@ -119,28 +121,33 @@ class SpectraSelection:
         """Return the same items, dataset after dataset, in the order of their rows."""
         return SpectraSelection(self.datasets, np.sort(self._items))
 
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise an error if the spectra of a dataset cannot be augmented."""
+        for dataset in self.datasets:
+            dataset.check_augmentation(augmentation)
+
     def read_batch(
-        self, indices: Indices, *out: npt.NDArray[np.float32]
+        self, indices: Indices, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Return items as one tensor per quantity; see :class:`SpectraDataset`."""
         valid = valid_indices(indices, len(self))
         self.prefetch(valid)
-        return self.read_valid_batch(valid, *out)
+        return self.read_valid_batch(valid, *out, draws=draws)
 
     def read_valid_batch(
-        self, indices: _Array, *out: npt.NDArray[np.float32]
+        self, indices: _Array, *out: npt.NDArray[np.float32], draws: EpochDraws | None = None
     ) -> tuple[torch.Tensor, ...]:
         """Do what :meth:`read_batch` does, without checking and prefetching."""
         items = self._items[indices]
         first = self.datasets[0]
         if len(self.datasets) == 1:
-            return first.read_valid_batch(items, *out)
+            return first.read_valid_batch(items, *out, draws=draws)
         spectra = out or first.new_spectra(len(items))
         for dataset, own_items, positions in self._by_dataset(items):
-            dataset.read_spectra_into(own_items, spectra, positions)
+            dataset.read_spectra_into(own_items, spectra, positions, draws)
         tensors = [torch.from_numpy(array) for array in spectra]
         if first.label_names:
-            tensors.append(torch.from_numpy(self._scaled_targets[items]))
+            tensors += [torch.from_numpy(array[items]) for array in self._scaled_labels]
         if first.return_ids:
             tensors.append(torch.from_numpy(self._ids[items]))
         return tuple(tensors)
@@ -156,9 +163,10 @@ class SpectraSelection:
             dataset.release_pages()
 
     @cached_property
-    def _scaled_targets(self) -> npt.NDArray[np.float32]:
-        """Scaled labels of all datasets, laid end to end."""
-        return np.concatenate([dataset.scaled_targets for dataset in self.datasets])
+    def _scaled_labels(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Scaled labels, and their errors if any, of all datasets, laid end to end."""
+        columns = zip(*(dataset.scaled_labels for dataset in self.datasets), strict=True)
+        return tuple(np.concatenate(arrays) for arrays in columns)
 
     @cached_property
     def _ids(self) -> _Array:
@@ -227,6 +235,10 @@ def _check_alike(first: SpectraDataset, other: SpectraDataset) -> None:
         ),
         ("return_ids", first.return_ids, other.return_ids, "choose one for both"),
         ("return_error", first.return_error, other.return_error, "choose one for both"),
+        (
+            "return_label_errors", first.return_label_errors, other.return_label_errors,
+            "choose one for both",
+        ),
     )  # fmt: skip
     for what, ours, theirs, advice in differences:
         if ours != theirs:

@@ -184,6 +184,17 @@ class ZScore:
         with np.errstate(over="ignore", under="ignore"):  # values that float32 cannot hold
             return ((np.asarray(labels, dtype=np.float64) - mean) / std).astype(np.float32)
 
+    def scale_errors(self, errors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return 1 σ errors of labels, shape (..., K), divided by std, as float32."""
+        _, std = self._parameters()
+        with np.errstate(over="ignore", under="ignore"):
+            return (np.asarray(errors, dtype=np.float64) / std).astype(np.float32)
+
+    def inverse_errors(self, errors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return scaled 1 σ errors of shape (..., K) in the labels' own units."""
+        _, std = self._parameters()
+        return np.asarray(errors, dtype=np.float64) * std
+
     def inverse(self, scores: _Values) -> _Values:
         """Return scores of shape (..., K) in the labels' own units: a tensor for a tensor."""
         mean, std = self._parameters()

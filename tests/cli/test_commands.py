@@ -127,6 +127,9 @@ def test_a_mock_survey_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFi
         ["convert", "raw", "x", "--in-place", "--format", "hdf5"],
         ["train", "{store}", "--shuffle-block", "43"],
         ["train", "{store}", "--workers", "-1"],
+        ["train", "{store}", "--augment", "blur=1"],
+        ["train", "{store}", "--augment", "noise=200:20"],
+        ["train", "{store}", "--augment", "velocity=2"],
         ["train", "{store}", "--device", "tpu"],
     ],
 )

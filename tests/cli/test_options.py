@@ -58,6 +58,7 @@ def calling(
         (mock.FRAMES, calling(MockSource, 1, frame="?")),
         (command.SPLITS, calling(gs.SpectraDataset, "store", "?")),
         (train.MISSING, calling(gs.SpectraDataset, "store", missing="?")),
+        (train.LOSSES, calling(gs.train, "store", loss="?")),
         (evaluate.MISSING, calling(gs.SpectraDataset, "store", missing="?")),
     ],
 )
@@ -71,7 +72,7 @@ def test_the_choices_are_those_of_the_library(
     gs.convert("raw", "store").close()
     with pytest.raises(OptionError) as caught:
         call()
-    expected = re.findall(r"\w+", str(caught.value).partition("expected ")[2])
+    expected = re.findall(r"[\w-]+", str(caught.value).partition("expected ")[2])
     assert set(expected) - {"one", "of", "or"} == set(choices)
 
 

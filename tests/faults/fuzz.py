@@ -308,7 +308,7 @@ def main() -> int:
             first += _EACH
     total: Counter[str] = sum(counts.values(), Counter())
     for name, of_kind in [*counts.items(), ("all", total)]:
-        print(f"{name:<22}" + ", ".join(f"{n:,} {what}" for what, n in sorted(of_kind.items())))
+        print(f"{name:<24}" + ", ".join(f"{n:,} {what}" for what, n in sorted(of_kind.items())))
     bad = sum(n for what, n in total.items() if what not in ("read", "rejected"))
     print(f"findings: {bad}")
     return 1 if bad else 0

@@ -255,6 +255,20 @@ def test_a_checkpoint_of_version_1_is_resumed(
     assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
 
 
+def test_a_checkpoint_from_before_losses_could_be_chosen_is_resumed(
+    toy_store: Store, uncut: TrainingResult, tmp_path: Path, interrupted: Path
+) -> None:
+    content = torch.load(interrupted, weights_only=True)
+    for name in ("loss", "label_errors"):
+        del content["settings"][name]
+    for record in content["progress"]["history"]:
+        for label in record["labels"]:
+            for name in ("n", "scatter", "information_limit", "uncertainty"):
+                del label[name]
+    torch.save(content, interrupted)
+    assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     toy_store: Store,
     tmp_path: Path,

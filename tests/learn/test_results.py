@@ -35,8 +35,11 @@ def test_the_history_has_a_line_per_epoch(tmp_path: Path) -> None:
 
 def test_metrics_for_json_have_no_nan() -> None:
     assert metrics_by_name(RECORD.labels) == {
-        "teff": {"name": "teff", "unit": "K", "rmse": 90, "mae": 70, "bias": 1, "r2": None}
-    }
+        "teff": {
+            "name": "teff", "unit": "K", "rmse": 90, "mae": 70, "bias": 1, "r2": None,
+            "n": None, "scatter": None, "information_limit": None, "uncertainty": None,
+        }
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf")])

@@ -14,6 +14,7 @@ from galahstream.errors import (
 from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.train import train
 from galahstream.store import Store
+from galahstream.stream.augmentation import AddNoise
 from galahstream.validation import MAX_SEED
 
 
@@ -28,14 +29,28 @@ def test_numpy_values_become_plain_ones() -> None:
         "window": np.array([6550.0, 6580.0], np.float32),
         "num_workers": np.int16(0),
         "shuffle_block": np.int32(5),
+        "augment": AddNoise(*np.array([20, 200])),
+        "label_errors": np.bool_(True),
     }
     options = TrainOptions(**numpy_values)
     assert options == TrainOptions(
-        2, 16, 0.5, 7, "cpu", ("teff", "logg"), (6550.0, 6580.0), "raise", 0, 5
+        2,
+        16,
+        0.5,
+        7,
+        "cpu",
+        ("teff", "logg"),
+        (6550.0, 6580.0),
+        "raise",
+        0,
+        5,
+        "noise=20:200",
+        "mse",
+        True,
     )
     window: Any = options.window
     values = [*vars(options).values(), *options.labels, *window]
-    assert {type(value) for value in values} == {int, float, str, tuple}
+    assert {type(value) for value in values} == {int, float, str, tuple, bool}
 
 
 @pytest.mark.parametrize("labels", ["teff", np.str_("teff"), ["teff"], np.array(["teff"])])
@@ -61,6 +76,13 @@ def test_one_label_may_be_given_by_its_name(labels: Any) -> None:
         ({"labels": 3}, "labels 3"),
         ({"num_workers": -1}, r"num_workers -1 .* \(num_workers=, --workers\)"),
         ({"batch_size": 0}, r"batch_size 0 .* \(batch_size=, --batch-size\)"),
+        ({"loss": "mae"}, "loss 'mae' is not known; expected mse or nll or full-nll"),
+        (
+            {"loss": "full-nll", "labels": "teff"},
+            r"'teff' is the only one; use 'nll' \(loss=, --loss",
+        ),
+        ({"augment": "blur=1"}, r"augmentation 'blur=1' .* \(augment=, --augment\)"),
+        ({"augment": ["mask=0.1"]}, r"augmentation \['mask=0.1'\] cannot be used"),
         ({"shuffle_block": 0}, r"shuffle_block 0 .* \(shuffle_block=, --shuffle-block\)"),
     ],
 )

@@ -233,6 +233,7 @@ def test_the_result_says_all_that_the_metrics_hold(run: TrainingResult) -> None:
     assert metrics == run.as_dict()
     assert metrics["settings"] == {
         "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42, "device": "cpu",
+        "augment": "none", "loss": "mse", "missing": "raise", "label_errors": False,
     }  # fmt: skip
     assert metrics["parameters"] == run.model.n_parameters
     assert run.seconds == sum(record.seconds for record in run.history)

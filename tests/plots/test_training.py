@@ -29,3 +29,13 @@ def test_predictions_are_drawn_with_their_captions(
     text = out.read_text()
     assert all(f"RMSE {i}" in text for i in range(n_labels))
     assert "test stars" in text
+
+
+@pytest.mark.slow
+def test_losses_below_zero_and_labels_that_are_missing_are_drawn(tmp_path: Path) -> None:
+    plot_losses([0.5, -0.5], [0.25, -1.0], "log-likelihood", tmp_path / "loss.svg")
+    true = np.random.default_rng(0).normal(size=(50, 2))
+    true[::3, 0] = np.nan
+    panels = [LabelPanel("teff", "K", ""), LabelPanel("logg", "dex", "")]
+    plot_predictions(true + 0.1, true, panels, "test stars", tmp_path / "predictions.svg")
+    assert "true teff" in (tmp_path / "predictions.svg").read_text()

@@ -1,5 +1,6 @@
 """The contract of an open store, for every format, encoding and way of reading, and errors."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -338,6 +339,8 @@ class StoreContract:
         counts = {"nan": 1, "infinite": 1, "zero_or_negative": 2, "outside": 2}
         assert info["error_counts"] == (None if store.error is None else counts)
         assert (info["quantization"] is None) == isinstance(store.flux.encoding, Float32)
+        assert (info["chunk_rows"] is None) == (store.format == "npy")
+        assert info["provenance"] == dataclasses.asdict(store.provenance)
         assert description.stars == 60
         assert description.labels == store.manifest.labels
 

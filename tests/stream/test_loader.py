@@ -141,9 +141,9 @@ def test_every_row_is_announced_once_and_before_it_is_read(
     monkeypatch.setattr(dataset, "prefetch", lambda items: told.extend(items.tolist()))
     read = dataset.read_valid_batch
 
-    def reading(items: np.ndarray, *out: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def reading(items: np.ndarray, *out: np.ndarray, **options: Any) -> tuple[torch.Tensor, ...]:
         assert set(items.tolist()) <= set(told)
-        return read(items, *out)
+        return read(items, *out, **options)
 
     monkeypatch.setattr(dataset, "read_valid_batch", reading)
     for group_bytes in (1, 4 * 1024 * 1024):

@@ -12,12 +12,18 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from galahstream.learn.models.base import Prediction
 from galahstream.validation import check_choice
 
 OutputKind: TypeAlias = Literal["mean", "variance", "covariance"]
 """What a network predicts of each star's labels."""
+
+MIN_LOG_SIGMA, MAX_LOG_SIGMA = -7.0, 3.0
+"""Natural logarithms of the smallest and largest 1 σ of a scaled label: 0.0009 and 20."""
+
+_MAX_SLOPE = 10.0
 
 
 class LabelHead(nn.Linear):
@@ -33,9 +39,12 @@ class LabelHead(nn.Linear):
 
     Notes
     -----
-    With ``"covariance"`` the further outputs are the entries of a lower triangular matrix L
-    with a positive diagonal, the logarithm of which is predicted: the covariance L Lᵀ is then
-    positive definite whatever the outputs are.
+    Standard deviations are predicted as logarithms, smoothly bounded, and begin near 1, that of
+    scaled labels, without correlations: the further outputs of the untrained layer are 0.
+
+    With ``"covariance"`` they are the entries of a lower triangular matrix L with a positive
+    diagonal, each row in units of its diagonal and bounded: the covariance L Lᵀ is then positive
+    definite, and no correlation too close to 1 for float32, whatever the outputs are.
     """
 
     def __init__(self, n_inputs: int, n_labels: int, output: OutputKind = "mean") -> None:
@@ -49,6 +58,9 @@ class LabelHead(nn.Linear):
         super().__init__(n_inputs, n_labels + n_extra[output], dtype=torch.float32)
         self.n_labels = n_labels
         self.output = output
+        with torch.no_grad():
+            self.weight[n_labels:] = 0
+            self.bias[n_labels:] = 0
 
     def forward(self, features: torch.Tensor) -> torch.Tensor | Prediction:  # type: ignore[override]
         """Return scaled labels (B, K), or a prediction with uncertainties, of features (B, n)."""
@@ -56,16 +68,23 @@ class LabelHead(nn.Linear):
         mean, rest = values[:, : self.n_labels], values[:, self.n_labels :]
         if self.output == "mean":
             return mean
+        log_sigma = _bounded(rest[:, : self.n_labels])
         if self.output == "variance":
-            return Prediction(mean, rest)
-        factor = _covariance_factor(rest, self.n_labels)
+            return Prediction(mean, 2 * log_sigma)
+        factor = _covariance_factor(log_sigma, rest[:, self.n_labels :])
         return Prediction(mean, factor.square().sum(dim=2).log(), factor)
 
 
-def _covariance_factor(values: torch.Tensor, n_labels: int) -> torch.Tensor:
+def _bounded(log_sigma: torch.Tensor) -> torch.Tensor:
+    """Return values within the limits of log σ, nearly unchanged far from them."""
+    value = MAX_LOG_SIGMA - functional.softplus(MAX_LOG_SIGMA - log_sigma)
+    return MIN_LOG_SIGMA + functional.softplus(value - MIN_LOG_SIGMA)
+
+
+def _covariance_factor(log_diagonal: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
     """Return lower triangular matrices (B, K, K) with a positive diagonal."""
-    log_diagonal, below = values[:, :n_labels], values[:, n_labels:]
-    rows, columns = torch.tril_indices(n_labels, n_labels, offset=-1, device=values.device)
-    factor = torch.diag_embed(log_diagonal.exp())
-    factor[:, rows, columns] = below
-    return factor
+    n_labels = log_diagonal.shape[1]
+    rows, columns = torch.tril_indices(n_labels, n_labels, offset=-1, device=below.device)
+    slopes = torch.diag_embed(torch.ones_like(log_diagonal))
+    slopes[:, rows, columns] = _MAX_SLOPE * torch.tanh(below / _MAX_SLOPE)
+    return log_diagonal.exp().unsqueeze(2) * slopes

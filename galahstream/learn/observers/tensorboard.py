@@ -52,6 +52,9 @@ class EventWriter(Observer):
         step = result.options.epochs
         self._writer.add_scalar("loss/test", result.test_loss, step)
         self._add_metrics("test", result.test, step)
+        for group in result.test_groups:
+            name = f"test_{group.by}_{group.group}".replace(" ", "_")
+            self._add_metrics(name, group.labels, step)
         final = {"final/test_loss": result.test_loss}
         final |= {f"final/test_rmse_{label.name}": label.rmse for label in result.test}
         self._writer.add_hparams(result.settings, final, run_name=".", global_step=step)
@@ -64,7 +67,13 @@ class EventWriter(Observer):
         for label in labels:
             unit = f"_{label.unit}" if label.unit else ""
             self._writer.add_scalar(f"rmse{unit}/{split}_{label.name}", label.rmse, step)
+            self._writer.add_scalar(f"bias{unit}/{split}_{label.name}", label.bias, step)
+            self._writer.add_scalar(f"scatter{unit}/{split}_{label.name}", label.scatter, step)
             self._writer.add_scalar(f"r2/{split}_{label.name}", label.r2, step)
+            if label.uncertainty is not None:
+                for name in ("pull_mean", "pull_std", "coverage_68", "coverage_95"):
+                    value = getattr(label.uncertainty, name)
+                    self._writer.add_scalar(f"{name}/{split}_{label.name}", value, step)
 
 
 def _wait_for_a_later_name(folder: Path) -> None:

@@ -10,17 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.store.quantization import Encoding
+from galahstream.stream.kernels import augment as numpy_augment
 from galahstream.stream.kernels import errors as numpy_errors
 from galahstream.stream.kernels import numpy as numpy_kernels
+from galahstream.stream.kernels.augment import AugmentKernel, AugmentPlan
 from galahstream.stream.kernels.base import Kernel, Pixels
 from galahstream.stream.kernels.errors import ErrorKernel
 from galahstream.stream.transforms import FluxTransform, LogFlux
 
 __all__ = [
+    "AugmentKernel",
+    "AugmentPlan",
     "ErrorKernel",
     "Kernel",
     "KernelBackend",
     "best_backend",
+    "choose_augment_kernel",
     "choose_error_kernel",
     "choose_kernel",
     "is_fused",
@@ -34,27 +39,40 @@ class KernelBackend:
     """The kernels of numba or numpy.
 
     `make_kernel` takes an encoding, a `LogFlux` or None, and pixels or None;
-    `make_error_kernel` takes an encoding, a `LogFlux` or None, and pixels. `problem` tells
-    why numba's kernels cannot be used.
+    `make_error_kernel` takes an encoding, a `LogFlux` or None, and pixels;
+    `make_augment_kernel` an encoding, a `LogFlux` or None, and a plan. `problem` tells why
+    numba's kernels cannot be used.
     """
 
     name: str
     make_kernel: Callable[[Encoding, LogFlux | None, Pixels], Kernel]
     make_error_kernel: Callable[[Encoding, LogFlux | None, npt.NDArray[np.int64]], ErrorKernel]
+    make_augment_kernel: Callable[[Encoding, LogFlux | None, AugmentPlan], AugmentKernel]
     problem: str = ""
 
 
 def numpy_backend(problem: str = "") -> KernelBackend:
     """Return the kernels of numpy."""
-    return KernelBackend("numpy", numpy_kernels.make_kernel, numpy_errors.make_kernel, problem)
+    return KernelBackend(
+        "numpy",
+        numpy_kernels.make_kernel,
+        numpy_errors.make_kernel,
+        numpy_augment.make_kernel,
+        problem,
+    )
 
 
 def numba_backend() -> KernelBackend:
     """Return the kernels of numba, whose import can raise any exception."""
     from galahstream.stream.kernels import numba as numba_kernels
-    from galahstream.stream.kernels import numba_errors
+    from galahstream.stream.kernels import numba_augment, numba_errors
 
-    return KernelBackend("numba", numba_kernels.make_kernel, numba_errors.make_kernel)
+    return KernelBackend(
+        "numba",
+        numba_kernels.make_kernel,
+        numba_errors.make_kernel,
+        numba_augment.make_kernel,
+    )
 
 
 @cache
@@ -118,6 +136,31 @@ def choose_error_kernel(
         Whose kernels; by default those of :func:`best_backend`.
     """
     return (backend or best_backend()).make_error_kernel(encoding, log, pixels)
+
+
+def choose_augment_kernel(
+    encoding: Encoding,
+    transform: FluxTransform,
+    plan: AugmentPlan,
+    backend: KernelBackend | None = None,
+) -> AugmentKernel:
+    """Return the kernel that augments flux while it reads it.
+
+    `LogFlux` is fused into the kernel; before any other transform, it decodes and augments.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        How the flux is stored.
+    transform : callable or None
+        The transform of a dataset.
+    plan : AugmentPlan
+        Which pixels of each row, and what is done to them.
+    backend : KernelBackend, optional
+        Whose kernels; by default those of :func:`best_backend`.
+    """
+    log = transform if is_fused(transform) else None
+    return (backend or best_backend()).make_augment_kernel(encoding, log, plan)
 
 
 def is_fused(transform: FluxTransform) -> TypeGuard[LogFlux | None]:

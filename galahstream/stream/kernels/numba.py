@@ -4,7 +4,7 @@ Flags: never ``nnan`` or ``ninf``, which turn a NaN into 89; ``error_model`` kee
 the loop free of a test for division by zero, so that it is vectorised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,14 +23,18 @@ _MAX_BZERO_OVER_FLOOR = 2.5
 _FLAGS = {"contract", "nsz", "arcp", "reassoc", "afn"}
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any], flags: Collection[str] = _FLAGS) -> Callable[..., Any]:
     """Return a function as numba compiles it, once for all processes where that can be kept."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FLAGS}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(flags)}
     try:
-        kernel: Callable[..., None] = numba.njit(cache=True, **options)(function)
+        kernel: Callable[..., Any] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder in which a cache can be written
         kernel = numba.njit(**options)(function)
     return kernel
+
+
+compiled_exactly = partial(compiled, flags=())
+"""Compile a function whose results are those of NumPy, to the last bit."""
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

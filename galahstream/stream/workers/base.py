@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 
 from galahstream.errors import WorkerError
+from galahstream.stream.draws import EpochDraws
 from galahstream.stream.items import SpectraItems
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 SpectraBuffer: TypeAlias = npt.NDArray[np.float32]
 BatchTensors: TypeAlias = tuple[torch.Tensor, ...]
-"""Flux (n, L), and as far as the dataset gives them errors (n, L), labels (n, K) and ids (n,)."""
+"""Flux (n, L), and as far as the dataset gives them errors, labels (n, K), their errors and ids."""
 
 NO_INDICES: Indices = np.empty(0, dtype=np.int64)
 
@@ -28,7 +29,9 @@ _WAIT_STEP_S = 0.5
 class ReadItems(Protocol):
     """The method of a dataset that reads items, into given buffers."""
 
-    def __call__(self, indices: Indices, /, *out: SpectraBuffer) -> BatchTensors:
+    def __call__(
+        self, indices: Indices, /, *out: SpectraBuffer, draws: EpochDraws | None
+    ) -> BatchTensors:
         """Return the tensors of items."""
 
 
@@ -41,10 +44,13 @@ class BatchRequest(NamedTuple):
         The items, those of one batch or of several consecutive ones.
     prefetch : ndarray, shape (m,), int64
         Items whose spectra the disk is asked for before the items are read.
+    draws : EpochDraws or None
+        How the spectra are augmented.
     """
 
     indices: Indices
     prefetch: Indices = NO_INDICES
+    draws: EpochDraws | None = None
 
 
 class WorkerPool(Protocol):
@@ -115,7 +121,7 @@ class BatchReader:
         """Return the tensors of a request, in `out` unless a transform allocates."""
         if len(request.prefetch):
             self.dataset.prefetch(request.prefetch)
-        tensors = self._read_items(request.indices, *out)
+        tensors = self._read_items(request.indices, *out, draws=request.draws)
         if self._memory_budget is not None:
             self._release_pages(len(request.indices), self._memory_budget)
         return tensors

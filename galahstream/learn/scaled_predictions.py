@@ -1,0 +1,113 @@
+"""What a network predicts for the stars of a loader: scaled labels and uncertainties."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
+from galahstream.learn.models.base import Prediction, SpectraNetwork, as_prediction
+from galahstream.learn.recipe import Recipe
+from galahstream.learn.results import LabelPairs
+from galahstream.stream.dataset import SpectraDataset
+from galahstream.stream.loader import SpectraLoader
+
+
+class ScaledPredictions(NamedTuple):
+    """Predictions of n stars as networks give them, scaled, each (n, K) float64.
+
+    Attributes
+    ----------
+    labels : ndarray
+    uncertainties : ndarray or None
+        1 σ, if the network was trained with a loss that uses its variances.
+    """
+
+    labels: npt.NDArray[np.float64]
+    uncertainties: npt.NDArray[np.float64] | None
+
+    @classmethod
+    def of_output(cls, prediction: Prediction, loss: Loss) -> "ScaledPredictions":
+        """Return the output of a network for a batch, as far as the loss trained it, on the CPU."""
+        labels = prediction.mean.cpu().numpy().astype(np.float64)
+        if prediction.log_variance is None or "log_variance" not in loss.required_outputs:
+            return cls(labels, None)
+        sigma = (0.5 * prediction.log_variance).exp()
+        return cls(labels, sigma.cpu().numpy().astype(np.float64))
+
+    def in_units(
+        self, recipe: Recipe
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+        """Return labels and uncertainties in the units of the labels."""
+        sigma = self.uncertainties
+        scaled_back = None if sigma is None else recipe.to_uncertainties(sigma)
+        return recipe.to_labels(self.labels), scaled_back
+
+    def paired(self, recipe: Recipe, dataset: SpectraDataset) -> LabelPairs:
+        """Return them in the units of the labels, with the true labels of the same stars."""
+        labels, uncertainties = self.in_units(recipe)
+        return LabelPairs(labels, dataset.targets, uncertainties, dataset.target_errors)
+
+
+def predict_scaled(
+    network: SpectraNetwork, loader: SpectraLoader, loss: Loss | None = None
+) -> tuple[ScaledPredictions, float]:
+    """Return the predictions of all stars of a loader, and the mean loss.
+
+    Parameters
+    ----------
+    network : SpectraNetwork
+        Moved to the loader's device; its mode of training stays.
+    loader : SpectraLoader
+        Not shuffled.
+    loss : Loss, optional
+        The one that the network was trained with; by default the mean squared error.
+
+    Returns
+    -------
+    scaled : ScaledPredictions
+    loss : float
+        NaN if the loader gives no labels.
+    """
+    loss = loss or MeanSquaredError()
+    outputs, total, weight = [], 0.0, 0.0
+    for prediction, targets in predicted_batches(network, loader):
+        check_outputs(loss, prediction)
+        outputs.append(ScaledPredictions.of_output(prediction, loss))
+        if targets:
+            total += float(loss.total(prediction, *targets))
+            weight += float(loss.weight(*targets))
+    return _concatenated(outputs, network.n_labels), total / weight if weight else float("nan")
+
+
+@torch.inference_mode()
+def predicted_batches(
+    network: SpectraNetwork, loader: SpectraLoader
+) -> Iterator[tuple[Prediction, list[torch.Tensor]]]:
+    """Yield the predictions of each batch, and its labels and their errors if there are any.
+
+    Parameters
+    ----------
+    network, loader
+        As for :func:`predict_scaled`; the network is in evaluation mode until the end.
+    """
+    was_training = network.training
+    network.eval().to(loader.device)
+    try:
+        for batch in loader:
+            flux, *targets = batch if isinstance(batch, tuple) else (batch,)
+            yield as_prediction(network(flux)), targets
+    finally:
+        network.train(was_training)
+
+
+def _concatenated(outputs: list[ScaledPredictions], n_labels: int) -> ScaledPredictions:
+    if not outputs:
+        return ScaledPredictions(np.empty((0, n_labels)), None)
+    labels = np.concatenate([output.labels for output in outputs])
+    if outputs[0].uncertainties is None:
+        return ScaledPredictions(labels, None)
+    sigma = [output.uncertainties for output in outputs if output.uncertainties is not None]
+    return ScaledPredictions(labels, np.concatenate(sigma))
