@@ -81,8 +81,9 @@ def train(
     model : str, Module or callable
         The network: a name of :func:`~galahstream.models`, or one of your own, which turns
         (B, L) into (B, K) or a :class:`~galahstream.learn.models.base.Prediction`. Your own is
-        trained from the weights that it has; give its class, or a function that makes it, to
-        have its weights decided by `seed`. :func:`~galahstream.load_model` asks for it again.
+        trained from the weights that it has. Of a class, or a function that makes it, `seed`
+        decides the weights; it is called with `n_pixels` and `n_labels` if it has parameters of
+        these names. :func:`~galahstream.load_model` needs it again.
     missing : {"raise", "drop", "mask"}
         What to do with stars that lack a label: an error, skipping them, or using the labels
         that they have. With ``"mask"`` stars without any label are skipped.
@@ -251,9 +252,9 @@ class _Run:
         counts = self.datasets.counts._asdict().items()
         stars = ", ".join(f"{count:,} {split}" for split, count in counts)
         self.log(
-            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.network.name} of "
-            f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
-            f"{self.options.num_workers} loader threads"
+            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.network.name} with "
+            f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with "
+            f"{torch.get_num_threads()} threads; {self.options.num_workers} loader threads"
         )
         if self.options.loss != "mse" or self.options.label_errors:
             errors = " and errors of labels" if self.options.label_errors else ""

@@ -10,10 +10,11 @@ from torch import nn
 
 from galahstream.errors import CheckpointError, OptionError, SourceMissingError
 from galahstream.learn.losses import LOSSES, LossName
-from galahstream.learn.models import build_network
+from galahstream.learn.models import build_network, make_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
-from galahstream.learn.models.own import OwnNetwork
+from galahstream.learn.models.custom import CustomNetwork
+from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.saved_file import (
     FileKind,
@@ -24,7 +25,7 @@ from galahstream.learn.saved_file import (
     unusable,
     write_saved,
 )
-from galahstream.validation import FieldError, shown, text
+from galahstream.validation import FieldError, shown
 
 _MODEL_FILE = FileKind(
     "galahstream model", 1, "give the model.pt that 'galahstream train' saved, or train again"
@@ -120,7 +121,7 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(
-    path: str | os.PathLike[str], network: nn.Module | Callable[[], nn.Module] | None = None
+    path: str | os.PathLike[str], model: nn.Module | Callable[..., nn.Module] | None = None
 ) -> TrainedModel:
     """Load a saved model, ready to evaluate and predict with.
 
@@ -128,9 +129,10 @@ def load_model(
     ----------
     path : path-like
         A model.pt that training saved.
-    network : Module or callable, optional
-        For a model whose network is your own: the network again, or the class or function
-        that makes it. Its weights are replaced by those in the file.
+    model : Module or callable, optional
+        For a model whose network is your own: its class, called with `n_pixels` and `n_labels`
+        if it has parameters of these names, a function that makes the network, or the network.
+        Its weights become those in the file.
 
     Returns
     -------
@@ -143,37 +145,32 @@ def load_model(
         If the file does not exist.
     CheckpointError
         If the file is not a model of galahstream, is damaged, or has a newer version, or if
-        the network is missing or is not the one that was trained.
-    OptionError
-        If the network that is given cannot be used.
+        `model` is missing, not needed, or not the network that was trained.
     """
     file = Path(path)
     if not file.exists():
         msg = f"{file} does not exist; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
     content = read_saved(file, _MODEL_FILE)
+    network: SpectraNetwork | None = None
     try:
-        recipe = read_record(Recipe, content, "recipe")
+        recipe, loss = read_record(Recipe, content, "recipe"), _read_loss(content)
         architecture = _read_architecture(content, recipe)
-        if architecture["name"] == OwnNetwork.name_in_files:
-            loaded = _own_network(file, architecture, network)
-        elif network is not None:
-            msg = (
-                f"{file} holds the network {shown(architecture['name'])}; load it without network="
-            )
-            raise CheckpointError(msg)
-        else:
+        if architecture["name"] != CustomNetwork.name_in_files:
             with torch.device("meta"):  # allocates nothing for sizes that the file only claims
-                loaded = build_network(architecture)
-        weights = check_weights(loaded.state_dict(), content)
-        # From meta, tensors can only be assigned; copies keep what modules of a user share.
-        loaded.load_state_dict(weights, assign=network is None)
-        loss = _read_loss(content)
-    except CheckpointError:
-        raise
+                network = build_network(architecture)
+            network.load_state_dict(check_weights(network.state_dict(), content), assign=True)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(loaded, recipe, loss).eval()
+    if network is None:
+        network = _make_custom(file, architecture, model, LOSSES[loss].output)
+        _load_custom(file, network, content)
+    elif model is not None:
+        msg = (
+            f"{file} holds the network {network.name}, which needs no code; load it without model="
+        )
+        raise CheckpointError(msg)
+    return TrainedModel(network, recipe, loss).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -189,32 +186,49 @@ def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architectu
         if stored.get(name) != default[name]:
             reason = f"found {shown(stored.get(name))}, and the recipe says {default[name]}"
             raise FieldError(f"architecture.{name}", reason)
+    is_custom = stored.get("name") == CustomNetwork.name_in_files
+    if is_custom and not isinstance(stored.get("class"), str):
+        reason = f"found {shown(stored.get('class'))}, expected the name of a class"
+        raise FieldError("architecture.class", reason)
     architecture: Architecture = stored
     return architecture
 
 
-def _own_network(
-    file: Path, architecture: Architecture, network: nn.Module | Callable[[], nn.Module] | None
+def _make_custom(
+    file: Path,
+    architecture: Architecture,
+    model: nn.Module | Callable[..., nn.Module] | None,
+    output: OutputKind,
 ) -> SpectraNetwork:
     """Return the user's network, if it is the one that the file was saved from."""
-    name = text(architecture.get("class"))
-    again = f"gs.load_model({str(file)!r}, network={name}(...))"
-    if network is None:
+    name = str(architecture["class"])
+    usage = f"gs.load_model({str(file)!r}, model={name})"
+    if model is None:
         msg = (
-            f"{file} holds the weights of a network of your own, {name}, and no code; load it in "
-            f"Python and give the network again: {again}"
+            f"{file} holds the weights of the network {name}, which is not part of galahstream, "
+            f"and no code; load it in Python and give its class: {usage}"
         )
         raise CheckpointError(msg)
-    module = network if isinstance(network, nn.Module) else network()
-    if type(module).__name__ != name:
-        found = type(module).__name__
-        msg = f"{file} holds the weights of {name}, and network= is {found}; expected {again}"
-        raise CheckpointError(msg)
-    n_pixels, n_labels = architecture["n_pixels"], architecture["n_labels"]
     try:
-        return OwnNetwork(module, int(n_pixels), int(n_labels))
+        sizes = int(architecture["n_pixels"]), int(architecture["n_labels"])
+        network = make_network(model, *sizes, output)
     except OptionError as error:
-        msg = f"{file} does not fit network=: {error}"
+        msg = f"{file} holds the weights of the network {name}; model= cannot be it: {error}"
+        raise CheckpointError(msg) from error
+    if network.name != name:
+        msg = f"{file} holds the weights of the network {name}, not of {network.name}; use {usage}"
+        raise CheckpointError(msg)
+    return network
+
+
+def _load_custom(file: Path, network: SpectraNetwork, content: Mapping[str, Any]) -> None:
+    try:
+        network.load_state_dict(check_weights(network.state_dict(), content))
+    except (ValueError, RuntimeError) as error:
+        msg = (
+            f"the weights in {file} do not fit {network.name}: {first_line(error)}; give the "
+            f"network as it was trained (model=)"
+        )
         raise CheckpointError(msg) from error
 
 

@@ -9,7 +9,7 @@ Examples
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast, get_args
 
 import torch
 from torch import nn
@@ -18,10 +18,10 @@ from galahstream.errors import OptionError
 from galahstream.learn.models.base import Architecture, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.models.compact import CompactCNN
+from galahstream.learn.models.custom import CustomNetwork, make_module
 from galahstream.learn.models.galah import PipelineCNN
 from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.models.named import NamedNetwork
-from galahstream.learn.models.own import OwnNetwork
 from galahstream.learn.models.starnet import StarNet
 from galahstream.validation import shown
 
@@ -32,7 +32,7 @@ MODELS: dict[str, type[NamedNetwork]] = {
 
 _NAMES_IN_FILES = {SpectraCNN.name_in_files: SpectraCNN.name}
 
-Model: TypeAlias = str | nn.Module | Callable[[], nn.Module]
+Model: TypeAlias = str | nn.Module | Callable[..., nn.Module]
 """A name in the table of models, a network of the user, or a class or function that makes one."""
 
 
@@ -102,9 +102,8 @@ def build_network(architecture: Architecture) -> SpectraNetwork:
 
 def check_model(model: object) -> None:
     """Raise `OptionError` if a network is neither known by name nor one of the user."""
-    if isinstance(model, str) and model in MODELS:
-        return
-    if isinstance(model, str) or not callable(model):
+    is_known = model in MODELS if isinstance(model, str) else callable(model)
+    if not is_known:
         msg = (
             f"model {shown(model)} is not known; expected {', '.join(MODELS)} (model=, --model), "
             f"or, in Python, a torch.nn.Module or a class that makes one"
@@ -120,35 +119,34 @@ def make_network(
     Parameters
     ----------
     model : str, Module or callable
-        A network of the user predicts what it predicts, whatever `output` is.
+        A name in `MODELS`, or the user's own network, as in
+        :func:`~galahstream.learn.models.custom.make_module`.
     n_pixels, n_labels : int
         L and K.
     output : {"mean", "variance", "covariance"}
-        What a network that is built by name predicts.
+        What the network has to predict.
 
     Raises
     ------
     OptionError
-        If the model is not known, or does not turn (B, L) into (B, K).
+        If the model is not known, or does not turn (B, L) into (B, K) with this output.
     """
     check_model(model)
-    if isinstance(model, str):
-        return _named_network(MODELS[model], n_pixels, n_labels, output)
-    module = model if isinstance(model, nn.Module) else model()
-    if isinstance(module, OwnNetwork):
+    if isinstance(model, str) or model in MODELS.values():
+        cls = MODELS[model] if isinstance(model, str) else cast(type[NamedNetwork], model)
+        return _build(cls, n_pixels, n_labels, output)
+    module = make_module(model, n_pixels, n_labels)
+    if isinstance(module, CustomNetwork):
         module = module.module
-    if not isinstance(module, NamedNetwork) or type(module) not in MODELS.values():
-        return OwnNetwork(module, n_pixels, n_labels)
-    if (module.n_pixels, module.n_labels) != (n_pixels, n_labels):
-        msg = (
-            f"the network {module.name} takes {module.n_pixels:,} pixels and predicts "
-            f"{module.n_labels} labels; expected {n_pixels:,} pixels and {n_labels} labels (model=)"
-        )
-        raise OptionError(msg)
-    return module
+    if type(module) not in MODELS.values():
+        network: NamedNetwork | CustomNetwork = CustomNetwork(module, n_pixels, n_labels)
+    else:
+        network = cast(NamedNetwork, module)
+    _check_fits(network, n_pixels, n_labels, output)
+    return network
 
 
-def _named_network(
+def _build(
     cls: type[NamedNetwork], n_pixels: int, n_labels: int, output: OutputKind
 ) -> NamedNetwork:
     if n_pixels < cls.minimum_pixels:
@@ -159,3 +157,23 @@ def _named_network(
         )
         raise OptionError(msg)
     return cls(n_pixels, n_labels, output)
+
+
+def _check_fits(
+    network: NamedNetwork | CustomNetwork, n_pixels: int, n_labels: int, output: OutputKind
+) -> None:
+    """Check a network that was made elsewhere."""
+    if (network.n_pixels, network.n_labels) != (n_pixels, n_labels):
+        msg = (
+            f"the network {network.name} takes {network.n_pixels:,} pixels and predicts "
+            f"{network.n_labels} labels; expected {n_pixels:,} and {n_labels} (model=)"
+        )
+        raise OptionError(msg)
+    kinds = get_args(OutputKind)  # each has all that those before it have
+    if kinds.index(network.output) < kinds.index(output):
+        msg = (
+            f"the network {network.name} predicts the {network.output} of labels, and the loss "
+            f"needs their {output}; use another loss (loss=), or a network that returns a "
+            f"galahstream.learn.models.base.Prediction with all that it needs (model=)"
+        )
+        raise OptionError(msg)

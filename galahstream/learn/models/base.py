@@ -61,7 +61,7 @@ class SpectraNetwork(nn.Module, ABC):
     @property
     def n_parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(weights.numel() for weights in self.parameters())
+        return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)
 
 
 def layer_table(network: SpectraNetwork) -> str:
