@@ -23,7 +23,7 @@ from galahstream.learn.models.galah import PipelineCNN
 from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.models.named import NamedNetwork
 from galahstream.learn.models.starnet import StarNet
-from galahstream.validation import shown
+from galahstream.validation import check_choice, shown
 
 MODELS: dict[str, type[NamedNetwork]] = {
     cls.name: cls for cls in (SpectraCNN, CompactCNN, StarNet, PipelineCNN)
@@ -102,13 +102,8 @@ def build_network(architecture: Architecture) -> SpectraNetwork:
 
 def check_model(model: object) -> None:
     """Raise `OptionError` if a network is neither known by name nor one of the user."""
-    is_known = model in MODELS if isinstance(model, str) else callable(model)
-    if not is_known:
-        msg = (
-            f"model {shown(model)} is not known; expected {', '.join(MODELS)} (model=, --model), "
-            f"or, in Python, a torch.nn.Module or a class that makes one"
-        )
-        raise OptionError(msg)
+    if isinstance(model, str) or not callable(model):
+        check_choice("model", model, tuple(MODELS))
 
 
 def make_network(
