@@ -47,7 +47,7 @@ class SpectraCNN(NamedNetwork):
     name_in_files: ClassVar[str] = "cnn"
     """What model files call it, those of early versions too."""
 
-    summary: ClassVar[str] = "three conv + max-pool stages and a wide layer, as first published"
+    summary: ClassVar[str] = "three stages of convolution and max-pooling, and one wide hidden layer"
     minimum_pixels: ClassVar[int] = POOLING
 
     def __init__(

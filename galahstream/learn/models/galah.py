@@ -44,7 +44,7 @@ class PipelineCNN(NamedNetwork):
     """
 
     name = "galah"
-    summary: ClassVar[str] = "the layers of GALAH's reduction pipeline, with dropout"
+    summary: ClassVar[str] = "the layers of the network in GALAH's reduction pipeline"
     minimum_pixels: ClassVar[int] = POOLING
 
     def __init__(

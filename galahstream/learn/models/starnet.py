@@ -41,7 +41,7 @@ class StarNet(NamedNetwork):
     """
 
     name = "starnet"
-    summary: ClassVar[str] = "two convolutions and two dense layers (Fabbro et al. 2018)"
+    summary: ClassVar[str] = "StarNet (Fabbro et al. 2018): two convolutions, two hidden layers"
     minimum_pixels: ClassVar[int] = len(CHANNELS) * (KERNEL_SIZE - 1) + POOL_SIZE
 
     def __init__(
