@@ -54,6 +54,7 @@ BENCHMARKS = {
     "experiments": Benchmark(
         "experiments", "the published experiments on rates, batches and epochs, on this network"
     ),
+    "training": Benchmark("training", "steps of training, against the published script"),
     "startup": Benchmark("startup", "imports and the first batch"),
 }
 _OPTIONS = {

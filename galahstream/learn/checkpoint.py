@@ -158,11 +158,13 @@ class Checkpoint:
         ------
         StorageFullError
             If the file cannot be written; the checkpoint before it stays.
+        TrainingDivergedError
+            If the loss is not finite; the checkpoint before it stays.
         """
         snapshot = trainer.snapshot()
         content = {
             "settings": self.settings,
-            "progress": snapshot.state,
+            "progress": {**vars(snapshot.state), "position": snapshot.position},
             "weights": snapshot.weights,
             "optimizer": snapshot.moments,
             "random": snapshot.random,
@@ -234,7 +236,7 @@ class CheckpointSaver(Observer):
         self._checkpoint, self._trainer = checkpoint, trainer
         self._saved_at = time.perf_counter()
 
-    def batch_finished(self, loss: float) -> None:
+    def batch_finished(self) -> None:
         """Save if the last checkpoint was saved `SAVE_SECONDS` ago or earlier."""
         if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
             self._save()
@@ -260,12 +262,12 @@ def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:
     stored = read_record(_Progress, content, "progress", ignore_unknown=True)
     position: LoaderState = asdict(stored.position)
     values = {field.name: getattr(stored, field.name) for field in fields(TrainerState)}
-    state = TrainerState(**{**values, "position": position, "history": list(stored.history)})
+    state = TrainerState(**{**values, "history": list(stored.history)})
     weights = check_weights(trainer.model.state_dict(), content)
     random = check_tensor_like(torch.get_rng_state(), content.get("random"), "random")
     is_untrained = state.epoch == 1 and state.stars == 0
     moments = {} if is_untrained else _read_moments(content.get("optimizer"), trainer)
-    return Snapshot(state, weights, moments, random)
+    return Snapshot(state, position, weights, moments, random)
 
 
 def _read_moments(stored: object, trainer: Trainer) -> dict[int, Tensors]:

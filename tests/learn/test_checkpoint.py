@@ -13,6 +13,7 @@ from torch import nn
 
 from galahstream.cli.main import main
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
+from galahstream.learn import optimizer
 from galahstream.learn.losses import MeanSquaredError
 from galahstream.learn.models.base import Prediction
 from galahstream.learn.observers.tensorboard import EventWriter
@@ -276,6 +277,26 @@ def test_a_checkpoint_from_before_losses_and_networks_could_be_chosen_is_resumed
                 del label[name]
     torch.save(content, interrupted)
     assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_checkpoint_from_before_adam_was_fused_is_resumed(
+    toy_store: Store,
+    uncut: TrainingResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(optimizer, "has_fused_adam", lambda device: False)
+        path = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
+    content = torch.load(path, weights_only=True)
+    for moments in content["optimizer"].values():
+        moments["step"] = moments["step"].to(dtype)
+    torch.save(content, path)
+    weights = train(toy_store, tmp_path / "run", resume=True, **SETTINGS).model.state_dict()
+    for name, expected in uncut.model.state_dict().items():
+        assert torch.allclose(weights[name], expected, rtol=1e-3, atol=1e-5), name
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
