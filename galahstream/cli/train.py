@@ -32,11 +32,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run in the --out folder"
     )
-    _add_data_options(parser.add_argument_group("data"))
+    add_data_options(parser.add_argument_group("data"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
 
 
-def _add_data_options(group: argparse._ArgumentGroup) -> None:
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """Add what training reads, and how."""
     group.add_argument(
         "--labels", type=names, metavar="NAMES", help="labels to learn (default: teff,logg,fe_h)"
     )
