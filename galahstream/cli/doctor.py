@@ -5,7 +5,7 @@ from pathlib import Path
 
 from galahstream.cli.command import CommandResult, Commands, add_command, windows
 from galahstream.cli.text import diagnosis_lines
-from galahstream.cli.train import LOSSES, add_data_options
+from galahstream.cli.train import LOSSES, MODELS, add_data_options
 
 
 def add_parser(commands: Commands) -> None:
@@ -30,6 +30,9 @@ def add_parser(commands: Commands) -> None:
     add_data_options(parser.add_argument_group("data"))
     training = parser.add_argument_group("training")
     training.add_argument(
+        "--model", choices=MODELS, default="reference", help="(default: reference)"
+    )
+    training.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="stars per batch (default: 32)"
     )
     training.add_argument("--loss", choices=LOSSES, default="mse", help="(default: mse)")
@@ -49,6 +52,7 @@ def run(options: argparse.Namespace) -> CommandResult:
             device=options.device,
             labels=options.labels or DEFAULT_LABELS,
             window=windows(options.window),
+            model=options.model,
             missing=options.missing,
             num_workers=options.workers,
             shuffle_block=options.shuffle_block,

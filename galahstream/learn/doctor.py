@@ -19,8 +19,8 @@ from galahstream.errors import OptionError
 from galahstream.learn.data import make_loaders, open_datasets
 from galahstream.learn.diagnosis import Diagnosis, Rates, Setting
 from galahstream.learn.losses import Loss, make_loss
+from galahstream.learn.models import make_network
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
-from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.run import TrainOptions
 from galahstream.store.readers import RowSpan
 from galahstream.store.store import Store, open_store
@@ -98,7 +98,8 @@ class _Examination:
         self.n_batches = 0
         torch.manual_seed(options.seed)
         self.loss: Loss = make_loss(options.loss)
-        network = SpectraCNN(self.dataset.n_pixels, len(self.dataset.label_names), self.loss.output)
+        sizes = self.dataset.n_pixels, len(self.dataset.label_names)
+        network = make_network(options.model, *sizes, self.loss.output)
         self.network: SpectraNetwork = network.to(self.device)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=options.lr)
 

@@ -18,6 +18,7 @@ from galahstream.store.layout import FormatName
 from tests.conftest import make_pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 @pytest.mark.parametrize(
     "options",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -44,12 +44,12 @@ class SpectraNetwork(nn.Module, ABC):
     Attributes
     ----------
     name : str
-        The name of the class in the table of models, which model files contain.
+        The name in the table of models, or that of the user's own class.
     n_pixels, n_labels : int
         L and K.
     """
 
-    name: ClassVar[str]
+    name: str
     n_pixels: int
     n_labels: int
 
@@ -61,7 +61,7 @@ class SpectraNetwork(nn.Module, ABC):
     @property
     def n_parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(weights.numel() for weights in self.parameters())
+        return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)
 
 
 def layer_table(network: SpectraNetwork) -> str:
