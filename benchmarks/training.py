@@ -39,7 +39,7 @@ _PROFILE_EPOCHS = 2
 
 _KINDS = {
     "convolutions": ("convolution",),
-    "max-pooling": ("max_pool", "PairwiseMax"),
+    "max-pooling": ("max_pool", "PairMaximum"),
     "dense layers": ("addmm", "aten::mm", "linear"),
     "Adam": ("adam",),
     "ReLU": ("relu", "threshold", "clamp"),
