@@ -51,10 +51,10 @@ BENCHMARKS = {
     "ingest": Benchmark("ingest", "conversion of FITS files, against fitsio and astropy"),
     "baseline": Benchmark("baseline", "the data of ten epochs, against 150 s; private memory"),
     "twins": Benchmark("twins", "training on 16-bit flux, against training on float32"),
-    "training": Benchmark("training", "steps of training, against the published script"),
     "experiments": Benchmark(
         "experiments", "the published experiments on rates, batches and epochs, on this network"
     ),
+    "training": Benchmark("training", "steps of training, against the published script"),
     "startup": Benchmark("startup", "imports and the first batch"),
 }
 _OPTIONS = {

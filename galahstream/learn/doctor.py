@@ -21,6 +21,7 @@ from galahstream.learn.diagnosis import Diagnosis, Rates, Setting
 from galahstream.learn.losses import Loss, make_loss
 from galahstream.learn.models import make_network
 from galahstream.learn.models.base import SpectraNetwork, as_prediction
+from galahstream.learn.optimizer import make_adam
 from galahstream.learn.run import TrainOptions
 from galahstream.store.readers import RowSpan
 from galahstream.store.store import Store, open_store
@@ -101,7 +102,7 @@ class _Examination:
         sizes = self.dataset.n_pixels, len(self.dataset.label_names)
         network = make_network(options.model, *sizes, self.loss.output)
         self.network: SpectraNetwork = network.to(self.device)
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=options.lr)
+        self.optimizer = make_adam(network.parameters(), options.lr, self.device)
 
     def setting(self) -> Setting:
         """Return what was measured with."""
