@@ -26,7 +26,7 @@ def test_values_and_gradients_are_those_of_torch(
     assert torch.equal(pooled, expected)
     gradient = torch.randn(expected.shape, generator=generator)
     pooled.backward(gradient)
-    expected.backward(gradient)
+    expected.backward(gradient)  # type: ignore[no-untyped-call]
     assert ours.grad is not None
     assert theirs.grad is not None
     assert torch.equal(ours.grad, theirs.grad)
@@ -35,6 +35,15 @@ def test_values_and_gradients_are_those_of_torch(
 @pytest.mark.parametrize("values", [[float("nan"), 1.0], [1.0, float("nan")]])
 def test_a_value_that_is_not_a_number_stays_one(values: list[float]) -> None:
     assert PairMaxPool()(torch.tensor([[values]])).isnan().all()
+
+
+def test_gradients_can_be_differentiated_and_vectorised() -> None:
+    values = torch.randn(2, 3, 9, dtype=torch.float64, requires_grad=True)
+    pool = PairMaxPool()
+    assert torch.autograd.gradcheck(pool, values)
+    assert torch.autograd.gradgradcheck(pool, values)
+    jacobian = torch.func.jacrev(pool)(values)
+    assert torch.equal(jacobian, torch.func.jacrev(lambda x: functional.max_pool1d(x, 2))(values))
 
 
 def test_nothing_is_kept_without_gradients() -> None:

@@ -1,54 +1,55 @@
-"""Max-pooling of pairs of pixels, on the CPU in a fraction of the time of torch's own.
+"""Max-pooling of pairs of pixels, the same numbers as torch's in about half the time on a CPU.
 
-Torch's writes and reads the position of each maximum as int64, one value at a time; one bool per
-pair and whole-array operators are enough. Values and gradients are the same: of two equal values
-the first one gets the gradient.
+Torch keeps the position of each maximum as an int64, and finds it one by one; here it is a
+comparison of two arrays, which a processor makes of many values at a time.
+
+Examples
+--------
+>>> PairMaxPool()(torch.tensor([[[1.0, 3.0, 2.0, 2.0, 9.0]]]))
+tensor([[[3., 2.]]])
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
 class PairMaxPool(nn.Module):
-    """The larger one of every two adjacent pixels; a last single pixel is dropped.
-
-    Examples
-    --------
-    >>> PairMaxPool()(torch.tensor([[[1.0, 3.0, 2.0, -1.0, 9.0]]]))
-    tensor([[[3., 2.]]])
-    """
+    """``nn.MaxPool1d(2)``, with the same values and gradients; a last odd pixel is dropped."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the maxima (B, C, L // 2) of values (B, C, L)."""
-        if values.device.type != "cpu":
-            return functional.max_pool1d(values, 2)
-        pooled: torch.Tensor = _PairMaximum.apply(values)  # type: ignore[no-untyped-call]
-        return pooled
+        """Return the larger of each two values (B, C, L), of shape (B, C, L // 2)."""
+        if values.device.type != "cpu" or not (values.requires_grad and torch.is_grad_enabled()):
+            return functional.max_pool1d(values, 2)  # keeps no positions, or has a better kernel
+        n_pairs = values.shape[-1] // 2
+        pairs = values[..., : 2 * n_pairs].reshape(*values.shape[:-1], n_pairs, 2)
+        return cast(torch.Tensor, _PairMaximum.apply(pairs)[0])  # type: ignore[no-untyped-call]
 
 
 class _PairMaximum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        n_pairs = values.shape[-1] // 2
-        pairs = values[..., : 2 * n_pairs].unflatten(-1, (n_pairs, 2))
-        first, second = pairs.unbind(-1)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(second > first)
-            ctx.n_pixels = values.shape[-1]
-        return torch.maximum(first, second)
+    """The maximum over the last axis, of length 2, and whether it is the second value."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        (second_is_larger,) = ctx.saved_tensors
-        n_pairs = gradient.shape[-1]
-        new = gradient.new_empty(*gradient.shape[:-1], ctx.n_pixels)
-        new[..., 2 * n_pairs :] = 0
-        first, second = new[..., : 2 * n_pairs].unflatten(-1, (n_pairs, 2)).unbind(-1)
-        torch.mul(gradient, second_is_larger, out=second)
-        torch.sub(gradient, second, out=first)
-        return new
+    def forward(pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = pairs.unbind(-1)
+        # The first of two equal values has the gradient, as in torch.
+        return torch.maximum(first, second), second > first
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        (is_second,) = ctx.saved_tensors
+        # In place: further arrays of this size cost as much as the arithmetic.
+        pairs = gradient.new_empty((*gradient.shape, 2))
+        second = pairs.select(-1, 1)
+        second.copy_(gradient).mul_(is_second)
+        pairs.select(-1, 0).copy_(gradient).sub_(second)
+        return pairs
