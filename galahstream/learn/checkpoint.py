@@ -68,7 +68,7 @@ class RunSettings:
         The name of the network; that of its class if it is the user's own.
     store : str
         Fingerprint of the store.
-    epochs : int or None
+    schedule_epochs : int or None
         The number of epochs, if the schedule of the learning rate depends on it.
     """
 
@@ -87,16 +87,16 @@ class RunSettings:
     schedule: str = checked(text, default="constant")
     clip_norm: float | None = checked(optional(number), default=None)
     overfit_batch: bool = checked(boolean, default=False)
-    epochs: int | None = checked(optional(integer), default=None)
+    schedule_epochs: int | None = checked(optional(integer), default=None)
 
     @classmethod
     def of_options(cls, options: TrainOptions, store: str, model: str) -> "RunSettings":
         """Return the settings of a run of the network `model` on the store `store`."""
-        others = ("store", "model", "epochs")
+        others = ("store", "model", "schedule_epochs")
         names = [field.name for field in fields(cls) if field.name not in others]
         values = {name: getattr(options, name) for name in names}
         epochs = options.epochs if options.schedule == "cosine" else None
-        return cls(**values, store=store, model=model, epochs=epochs)
+        return cls(**values, store=store, model=model, schedule_epochs=epochs)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def _reason(options: TrainOptions, name: str) -> str:
 
 def _device(trainer: Trainer) -> str:
     device = trainer.loaders.train.device
-    threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    threads = f", torch threads: {torch.get_num_threads()}" if device.type == "cpu" else ""
     if trainer.options.device != "auto":
         reason = "as asked"
     elif device.type == "cpu":
@@ -54,7 +54,7 @@ def _device(trainer: Trainer) -> str:
 
 def _kernels() -> str:
     backend = best_backend()
-    if backend.problem is None:
+    if not backend.problem:
         return f"{backend.name} (compiled, since it is installed)"
     return f"{backend.name} (numba cannot be used: {backend.problem})"
 
@@ -73,7 +73,8 @@ def _workers(options: TrainOptions) -> str:
     reason = _reason(options, "num_workers")
     if options.num_workers == 0:
         return f"none, the main thread loads the data ({reason})"
-    return f"{options.num_workers} threads that load data ({reason})"
+    plural = "" if options.num_workers == 1 else "s"
+    return f"{options.num_workers} thread{plural} to load data ({reason})"
 
 
 def _special_settings(trainer: Trainer) -> Iterator[str]:

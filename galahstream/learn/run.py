@@ -248,7 +248,7 @@ class RunFolder:
             # Runs of early versions trained all epochs that were asked for.
             epochs = metrics.get("trained_epochs", metrics["settings"]["epochs"])
             return int(epochs) if self.model.exists() else None
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def set_aside(self) -> None:
