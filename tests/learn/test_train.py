@@ -358,7 +358,7 @@ def test_one_batch_is_learned_by_heart_and_the_run_says_so(
         report=lines.append,
     )  # fmt: skip
     assert result.history[-1].train_loss < 0.01 * result.history[0].train_loss
-    assert result.history[-1].train_loss < 0.1 * result.history[-1].val_loss
+    assert result.history[-1].train_loss < result.history[-1].val_loss
     assert any("every batch is the same 32 stars" in line for line in lines)
     assert "only one batch was learned" in result.notes[0]
 
