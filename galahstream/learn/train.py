@@ -20,6 +20,7 @@ from galahstream.learn.results import TrainingResult
 from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
 from galahstream.stream.augmentation import Augmentation
@@ -200,6 +201,9 @@ class _Run:
     def _finish(self) -> TrainingResult:
         pairs, test_loss = self.trainer.test()
         recipe, test = self.model.recipe, self.datasets.test
+        self.model.sample = TrainingSample.of_datasets(
+            self.model.network, self.datasets.train, self.datasets.val
+        )
         result = TrainingResult(
             model=self.model.to("cpu").eval(),
             out=self.folder.path,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from galahstream.errors import SourceMissingError
+from galahstream.learn.features import find_label_head
 from galahstream.learn.losses import LOSSES, LossName
 from galahstream.learn.models import build_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
@@ -23,6 +24,7 @@ from galahstream.learn.saved_file import (
     unusable,
     write_saved,
 )
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.validation import FieldError, shown
 
 _MODEL_FILE = FileKind(
@@ -40,6 +42,8 @@ class TrainedModel:
         How spectra become its input, and its outputs labels.
     loss : {"mse", "nll", "full-nll"}
         What it was trained with: a likelihood makes its uncertainties mean something.
+    sample : TrainingSample, optional
+        What is known of its training stars, to flag others; models of early versions lack it.
 
     Examples
     --------
@@ -47,10 +51,17 @@ class TrainedModel:
     >>> labels = model.recipe.to_labels(model(flux))  # doctest: +SKIP
     """
 
-    def __init__(self, network: SpectraNetwork, recipe: Recipe, loss: LossName = "mse") -> None:
+    def __init__(
+        self,
+        network: SpectraNetwork,
+        recipe: Recipe,
+        loss: LossName = "mse",
+        sample: TrainingSample | None = None,
+    ) -> None:
         self.network = network
         self.recipe = recipe
         self.loss: LossName = loss
+        self.sample = sample
 
     def __call__(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
         """Return the network's output for transformed flux (B, L): scaled labels (B, K)."""
@@ -115,6 +126,8 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     }
     if model.loss != "mse":
         content["loss"] = model.loss
+    if model.sample is not None:
+        content["sample"] = model.sample
     write_saved(Path(path), _MODEL_FILE, content)
 
 
@@ -144,9 +157,10 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
             network = build_network(_read_architecture(content, recipe))
         _load_weights(network, content)
         loss = _read_loss(content)
+        sample = _read_sample(content, recipe, network)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(network, recipe, loss).eval()
+    return TrainedModel(network, recipe, loss, sample).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -171,6 +185,23 @@ def _read_loss(content: Mapping[str, Any]) -> LossName:
     if not isinstance(stored, str) or stored not in LOSSES:
         raise FieldError("loss", f"found {shown(stored)}, expected one of {', '.join(LOSSES)}")
     return cast(LossName, stored)
+
+
+def _read_sample(
+    content: Mapping[str, Any], recipe: Recipe, network: SpectraNetwork
+) -> TrainingSample | None:
+    if content.get("sample") is None:
+        return None
+    sample = read_record(TrainingSample, content, "sample")
+    if len(sample.minimum) != len(recipe.labels):
+        reason = f"found {len(sample.minimum)} values for {len(recipe.labels)} labels"
+        raise FieldError("sample.minimum", reason)
+    head = find_label_head(network)
+    n_features = 0 if head is None else head.in_features
+    if sample.features is not None and len(sample.features.mean) != n_features:
+        reason = f"found {len(sample.features.mean)} values for {n_features} features"
+        raise FieldError("sample.features.mean", reason)
+    return sample
 
 
 def _load_weights(network: SpectraNetwork, content: Mapping[str, Any]) -> None:

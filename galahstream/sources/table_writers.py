@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -72,11 +72,23 @@ class TableLayout:
         The number of rows that will be written, at least 1.
     comments : tuple of str
         Lines for a reader, which CSV and .npy have no place for.
+
+    Raises
+    ------
+    OptionError
+        If two columns have the same name.
     """
 
     columns: tuple[TableColumn, ...]
     n_rows: int
     comments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"a table cannot have two columns {name!r}; give the label another name"
+                raise OptionError(msg)
 
 
 class TextFile(Protocol):
@@ -219,7 +231,7 @@ class _RecordWriter(TableWriter):
 
 def _record_type(layout: TableLayout, byte_order: Literal["<", ">"]) -> np.dtype[np.void]:
     fields = [(column.name, byte_order + column.dtype) for column in layout.columns]
-    return cast("np.dtype[np.void]", np.dtype(fields))
+    return np.dtype(fields)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from galahstream.learn.observers.base import Observer
 from galahstream.learn.results import LabelPairs, TrainingResult
 from galahstream.learn.run import RunFolder
-from galahstream.plots.training import LabelPanel, plot_losses, plot_predictions
+from galahstream.plots.panels import LabelPanel
+from galahstream.plots.training import plot_losses, plot_predictions
 
 
 class PictureWriter(Observer):
