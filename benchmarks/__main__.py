@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.protocol import Result
-from benchmarks.report import RESULTS, publish
+from benchmarks.report import RESULTS, draw_bars, publish
 from benchmarks.tables import write_tables
 
 
@@ -28,6 +28,13 @@ class Benchmark(NamedTuple):
         """The function that measures."""
         run: Callable[..., Result] = import_module(f"benchmarks.{self.module}").run
         return run
+
+    @property
+    def draw(self) -> Callable[[Result, Path], None]:
+        """The function that draws the result: bars, if the module has none of its own."""
+        own: Callable[[Result, Path], None] | None
+        own = getattr(import_module(f"benchmarks.{self.module}"), "draw", None)
+        return own or draw_bars
 
 
 BENCHMARKS = {
@@ -44,6 +51,10 @@ BENCHMARKS = {
     "ingest": Benchmark("ingest", "conversion of FITS files, against fitsio and astropy"),
     "baseline": Benchmark("baseline", "the data of ten epochs, against 150 s; private memory"),
     "twins": Benchmark("twins", "training on 16-bit flux, against training on float32"),
+    "experiments": Benchmark(
+        "experiments", "the published experiments on rates, batches and epochs, on this network"
+    ),
+    "training": Benchmark("training", "steps of training, against the published script"),
     "startup": Benchmark("startup", "imports and the first batch"),
 }
 _OPTIONS = {
@@ -66,7 +77,8 @@ def main() -> None:
         return
     out = options.pop("out")
     options["work"].mkdir(parents=True, exist_ok=True)
-    publish(BENCHMARKS[name].run(**options), out)
+    benchmark = BENCHMARKS[name]
+    publish(benchmark.run(**options), out, benchmark.draw)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""How spectra are loaded without galahstream: what its speed is compared with."""
+"""How spectra are loaded and learned without galahstream: what its speed is compared with."""
 
 import mmap
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from galahstream.stream.dataset import SpectraDataset
@@ -54,3 +55,43 @@ def mapped_loader(dataset: SpectraDataset, batch_size: int, workers: int = 0) ->
         persistent_workers=workers > 0,
         multiprocessing_context="fork" if workers else None,
     )
+
+
+class PlainNetwork(nn.Module):
+    """The reference network as it is written first: ReLU before max-pooling."""
+
+    def __init__(self, n_pixels: int, n_labels: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv1d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2),
+            nn.Conv1d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2),
+            nn.Conv1d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2),
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64 * (n_pixels // 8), 256),
+            nn.ReLU(),
+            nn.Linear(256, n_labels),
+        )
+
+    def forward(self, flux: torch.Tensor) -> torch.Tensor:
+        """Return labels (B, K) of flux (B, L)."""
+        labels: torch.Tensor = self.head(self.features(flux.unsqueeze(1)))
+        return labels
+
+
+class PlainTraining:
+    """The published script's training on the CPU: Adam parameter by parameter, a loss per step."""
+
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        self.network = network
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=lr, foreach=False)
+        self._loss = nn.MSELoss()
+
+    def step(self, flux: torch.Tensor, labels: torch.Tensor) -> float:
+        """Learn from a batch and return its loss."""
+        self._optimizer.zero_grad()
+        loss = self._loss(self.network(flux), labels)
+        loss.backward()
+        self._optimizer.step()
+        return float(loss.item())

@@ -1,8 +1,10 @@
 """Print a result, and keep it as JSON and as a picture."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.machine import ROOT, Code, Machine
 from benchmarks.protocol import Ratio, Result, median
@@ -10,13 +12,16 @@ from benchmarks.protocol import Ratio, Result, median
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def publish(result: Result, folder: Path = RESULTS) -> Path:
+Draw: TypeAlias = Callable[[Result, Path], None]
+
+
+def publish(result: Result, folder: Path = RESULTS, draw: Draw | None = None) -> Path:
     """Print a result, write its JSON and its picture, and return the path of the JSON."""
     print(as_text(result))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.benchmark}.json"
     path.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    draw(result, path.with_suffix(".png"))
+    (draw or draw_bars)(result, path.with_suffix(".png"))
     return path
 
 
@@ -59,7 +64,7 @@ def ratio_text(ratio: Ratio) -> str:
     return f"{ratio.name} over {ratio.over}: {ratio.interval}{goal}"
 
 
-def draw(result: Result, path: Path) -> None:
+def draw_bars(result: Result, path: Path) -> None:
     """Draw the median of each contender as a bar, with the range of its rounds."""
     from galahstream.plots.figures import new_figure, save_figure
 

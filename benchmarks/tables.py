@@ -13,6 +13,8 @@ from benchmarks.throughput import BEST, MAPPED, PUBLISHED, SIXTEEN_BIT
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
+# Losses of training are in no table of speeds.
+_LOSSES = ("experiments", "twins")
 _BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
@@ -55,8 +57,7 @@ def write_tables(
     ValueError
         If a document lacks the marks, or there are no results.
     """
-    # Losses of training are in no table.
-    paths = sorted(path for path in folder.glob("*.json") if path.stem != "twins")
+    paths = sorted(path for path in folder.glob("*.json") if path.stem not in _LOSSES)
     if not paths:
         msg = f"{folder} holds no results; run 'python -m benchmarks --help'"
         raise ValueError(msg)

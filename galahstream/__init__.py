@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from galahstream.learn.inference import evaluate as evaluate
     from galahstream.learn.inference import predict as predict
     from galahstream.learn.inference import write_predictions as write_predictions
+    from galahstream.learn.models import models as models
     from galahstream.learn.models.cnn import SpectraCNN as SpectraCNN
     from galahstream.learn.train import train as train
     from galahstream.learn.trained_model import load_model as load_model
@@ -40,6 +41,7 @@ _LAZY_IMPORTS = {
     "ShiftVelocity": "galahstream.stream.augmentation",
     "MaskPixels": "galahstream.stream.augmentation",
     "Compose": "galahstream.stream.augmentation",
+    "models": "galahstream.learn.models",
     "SpectraCNN": "galahstream.learn.models.cnn",
     "train": "galahstream.learn.train",
     "load_model": "galahstream.learn.trained_model",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from galahstream.learn.diagnosis import Diagnosis
     from galahstream.learn.metrics import GroupMetrics, LabelMetrics
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
@@ -155,3 +156,29 @@ def group_lines(groups: Sequence["GroupMetrics"]) -> list[str]:
         )
         lines.append(f"  {group.by} {group.group} ({stars}): RMSE {errors or 'of no label'}")
     return lines
+
+
+def diagnosis_lines(diagnosis: "Diagnosis") -> list[str]:
+    """Return what the parts of training cost, one part per line, and what bounds it."""
+    rates, setting = diagnosis.rates, diagnosis.setting
+    workers = "1 thread" if setting.num_workers == 1 else f"{setting.num_workers} threads"
+    parts: list[tuple[str, float | None, str]] = [
+        ("reading", rates.reading, "1 thread, rows that were read before"),
+        (
+            "verification",
+            rates.verification,
+            "1 thread that reads and verifies, in the first epoch",
+        ),
+        ("decoding", rates.decoding, f"1 thread that reads and makes batches, {setting.kernels}"),
+        ("transfer", rates.transfer, f"to {setting.device}"),
+        ("first data", rates.first_data, f"{workers}, rows that were not read before"),
+        ("data", rates.data, f"{workers}, rows that were read before"),
+        ("step", rates.step, f"{setting.model} on {setting.device}, {setting.batch_size} stars"),
+        ("together", rates.together, f"the device waits {diagnosis.waiting_share:.0%} of the time"),
+    ]
+    lines = [
+        f"{name:<13}{rate:>12,.0f} spectra/s   {what}"
+        for name, rate, what in parts
+        if rate is not None
+    ]
+    return [*lines, diagnosis.sentence]

@@ -7,6 +7,7 @@ from galahstream.cli.command import CommandResult, Commands, add_command, names,
 from galahstream.cli.output import write_message
 from galahstream.cli.text import group_lines, label_lines
 
+MODELS = ("reference", "compact", "starnet", "galah")
 MISSING = ("raise", "drop", "mask")
 LOSSES = ("mse", "nll", "full-nll")
 
@@ -32,11 +33,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run in the --out folder"
     )
-    _add_data_options(parser.add_argument_group("data"))
+    add_data_options(parser.add_argument_group("data"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
 
 
-def _add_data_options(group: argparse._ArgumentGroup) -> None:
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """Add what training reads, and how."""
     group.add_argument(
         "--labels", type=names, metavar="NAMES", help="labels to learn (default: teff,logg,fe_h)"
     )
@@ -79,6 +81,13 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
+        "--model",
+        choices=MODELS,
+        default="reference",
+        help="network: reference, compact (as accurate, many times faster), starnet (Fabbro et al. "
+        "2018) or galah (of GALAH's reduction pipeline) (default: reference)",
+    )
+    group.add_argument(
         "--epochs", type=int, default=10, metavar="N", help="passes over the data (default: 10)"
     )
     group.add_argument(
@@ -113,6 +122,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         device=options.device,
         labels=options.labels or DEFAULT_LABELS,
         window=windows(options.window),
+        model=options.model,
         missing=options.missing,
         num_workers=options.workers,
         shuffle_block=options.shuffle_block,

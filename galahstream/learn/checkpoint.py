@@ -11,6 +11,7 @@ import torch
 
 from galahstream.errors import CheckpointError, StorageFullError
 from galahstream.learn.models.base import SpectraNetwork
+from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.base import Observer
 from galahstream.learn.recipe import check_texts
 from galahstream.learn.results import EpochRecord
@@ -18,6 +19,7 @@ from galahstream.learn.run import TrainOptions
 from galahstream.learn.saved_file import (
     FileKind,
     check_tensor_like,
+    check_weights,
     first_line,
     read_record,
     read_saved,
@@ -61,6 +63,8 @@ class RunSettings:
     batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
     label_errors
         Those of :class:`~galahstream.learn.run.TrainOptions`.
+    model : str
+        The name of the network; that of its class if it is the user's own.
     store : str
         Fingerprint of the store.
     """
@@ -76,12 +80,14 @@ class RunSettings:
     augment: str | None = checked(optional(text), default=None)
     loss: str = checked(text, default="mse")
     label_errors: bool = checked(boolean, default=False)
+    model: str = checked(text, default=SpectraCNN.name)
 
     @classmethod
-    def of_options(cls, options: TrainOptions, store: str) -> "RunSettings":
-        """Return the settings of a run on the store with this fingerprint."""
-        names = [field.name for field in fields(cls) if field.name != "store"]
-        return cls(**{name: getattr(options, name) for name in names}, store=store)
+    def of_options(cls, options: TrainOptions, store: str, model: str) -> "RunSettings":
+        """Return the settings of a run of the network `model` on the store `store`."""
+        names = [field.name for field in fields(cls) if field.name not in ("store", "model")]
+        values = {name: getattr(options, name) for name in names}
+        return cls(**values, store=store, model=model)
 
 
 @dataclass(frozen=True)
@@ -152,11 +158,13 @@ class Checkpoint:
         ------
         StorageFullError
             If the file cannot be written; the checkpoint before it stays.
+        TrainingDivergedError
+            If the loss is not finite; the checkpoint before it stays.
         """
         snapshot = trainer.snapshot()
         content = {
             "settings": self.settings,
-            "progress": snapshot.state,
+            "progress": {**vars(snapshot.state), "position": snapshot.position},
             "weights": snapshot.weights,
             "optimizer": snapshot.moments,
             "random": snapshot.random,
@@ -228,7 +236,7 @@ class CheckpointSaver(Observer):
         self._checkpoint, self._trainer = checkpoint, trainer
         self._saved_at = time.perf_counter()
 
-    def batch_finished(self, loss: float) -> None:
+    def batch_finished(self) -> None:
         """Save if the last checkpoint was saved `SAVE_SECONDS` ago or earlier."""
         if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
             self._save()
@@ -254,24 +262,23 @@ def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:
     stored = read_record(_Progress, content, "progress", ignore_unknown=True)
     position: LoaderState = asdict(stored.position)
     values = {field.name: getattr(stored, field.name) for field in fields(TrainerState)}
-    state = TrainerState(**{**values, "position": position, "history": list(stored.history)})
-    weights = {
-        name: check_tensor_like(tensor, _entry(content, "weights", name), f"weights.{name}")
-        for name, tensor in trainer.model.state_dict().items()
-    }
+    state = TrainerState(**{**values, "history": list(stored.history)})
+    weights = check_weights(trainer.model.state_dict(), content)
     random = check_tensor_like(torch.get_rng_state(), content.get("random"), "random")
     is_untrained = state.epoch == 1 and state.stars == 0
     moments = {} if is_untrained else _read_moments(content.get("optimizer"), trainer)
-    return Snapshot(state, weights, moments, random)
+    return Snapshot(state, position, weights, moments, random)
 
 
 def _read_moments(stored: object, trainer: Trainer) -> dict[int, Tensors]:
     parameters = dict(enumerate(trainer.model.parameters()))
-    if not isinstance(stored, Mapping) or set(stored) != set(parameters):
+    # A parameter without influence on the loss, or a frozen one, has no state.
+    if not isinstance(stored, Mapping) or not stored or set(stored) - set(parameters):
         reason = f"expected Adam's state of {len(parameters)} parameters"
         raise FieldError("optimizer", reason)
     moments: dict[int, Tensors] = {}
-    for index, parameter in parameters.items():
+    for index in stored:
+        parameter = parameters[index]
         field = f"optimizer.{index}"
         step = _entry(stored, index, "step")
         # Its dtype is torch's default of the run that saved it.

@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from galahstream.errors import LabelError, SplitError
@@ -116,3 +117,8 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         augment=options.augment,
     )
     return Loaders(train, val, test)
+
+
+def store_rows(dataset: SpectraDataset, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the rows in the store of items of a dataset of training."""
+    return dataset.rows[items]

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from galahstream.learn.models.heads import LabelHead
+from galahstream.learn.models.base import SpectraNetwork
 from galahstream.validation import FieldError, checked, number
 
 USUAL_FRACTION = 0.99
@@ -28,15 +28,6 @@ USUAL_FRACTION = 0.99
 
 _MIN_VARIANCE = 1e-12
 _MIN_SHRINKAGE = 1e-4
-
-
-def find_label_head(network: nn.Module) -> LabelHead | None:
-    """Return the layer that turns the last hidden layer into labels.
-
-    None for a user's own network, whose layers are not known.
-    """
-    heads = [layer for layer in network.modules() if isinstance(layer, LabelHead)]
-    return heads[-1] if heads else None
 
 
 class HiddenLayer:
@@ -57,13 +48,13 @@ class HiddenLayer:
 
 
 @contextmanager
-def recorded_hidden_layer(network: nn.Module) -> Iterator[HiddenLayer]:
+def recorded_hidden_layer(network: SpectraNetwork) -> Iterator[HiddenLayer]:
     """Record the last hidden layer of a network while it runs, if it is known."""
-    hidden, head = HiddenLayer(), find_label_head(network)
-    if head is None:
+    hidden, layer = HiddenLayer(), network.label_layer
+    if layer is None:
         yield hidden
         return
-    hook = head.register_forward_pre_hook(hidden.record)
+    hook = layer.register_forward_pre_hook(hidden.record)
     try:
         yield hidden
     finally:

@@ -166,6 +166,7 @@ class TrainingResult:
     def settings(self) -> dict[str, int | float | str]:
         """The settings of the optimisation, for tables of several runs."""
         return {
+            "model": self.model.network.name,
             "epochs": self.options.epochs,
             "batch_size": self.options.batch_size,
             "learning_rate": self.options.lr,

@@ -12,6 +12,7 @@ from typing import get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.losses import LossName
+from galahstream.learn.models import Model, check_model
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.augmentation import Augmentation, check_augmentation
@@ -42,6 +43,8 @@ class TrainOptions:
         The labels to predict.
     window : str, (float, float), tuple of them, PixelMask or None
         Which pixels to learn from; None for all of them.
+    model : str, Module or callable
+        The network: a name, a module of the user, or a class or function that makes one.
     missing : {"raise", "drop", "mask"}
         What to do with stars that lack a label: ``"mask"`` uses the labels that they have.
     num_workers : int
@@ -70,6 +73,7 @@ class TrainOptions:
     device: str = "auto"
     labels: Sequence[str] = DEFAULT_LABELS
     window: Window = None
+    model: Model = "reference"
     missing: Missing = "raise"
     num_workers: int = 2
     shuffle_block: int | None = None
@@ -80,6 +84,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         check_choice("missing", self.missing, get_args(Missing))
         check_choice("loss", self.loss, get_args(LossName))
+        check_model(self.model)
         block = self.shuffle_block
         augmentation = check_augmentation(self.augment)
         plain = {

@@ -122,6 +122,29 @@ def first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0] or type(error).__name__
 
 
+def check_weights(
+    expected: Mapping[str, torch.Tensor], content: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Return the weights in a file if they are exactly those of a network.
+
+    Raises
+    ------
+    FieldError
+        If they are not; the message names the first that differs.
+    """
+    stored = content.get("weights")
+    if not isinstance(stored, Mapping):
+        raise FieldError("weights", f"found {shown(stored)}, expected tensors by name")
+    weights = {
+        name: check_tensor_like(tensor, stored.get(name), f"weights.{name}")
+        for name, tensor in expected.items()
+    }
+    unknown = set(stored) - set(expected)
+    if unknown:
+        raise FieldError("weights", f"the network has no {shown(min(map(str, unknown)))}")
+    return weights
+
+
 def check_tensor_like(expected: torch.Tensor, stored: object, field: str) -> torch.Tensor:
     """Return a tensor of a file if it is a plain array of the expected dtype and shape.
 

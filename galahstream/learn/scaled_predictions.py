@@ -99,16 +99,17 @@ def predicted_batches(
     Parameters
     ----------
     network, loader
-        As for :func:`predict_scaled`; the network is in evaluation mode until the end.
+        As for :func:`predict_scaled`; until the end, the network is in evaluation mode and on
+        the device of the loader.
     """
-    was_training = network.training
+    was_training, device = network.training, next(network.parameters()).device
     network.eval().to(loader.device)
     try:
         for batch in loader:
             flux, *targets = batch if isinstance(batch, tuple) else (batch,)
             yield as_prediction(network(flux)), targets
     finally:
-        network.train(was_training)
+        network.train(was_training).to(device)
 
 
 def _concatenated(outputs: list[ScaledPredictions], n_labels: int) -> ScaledPredictions:

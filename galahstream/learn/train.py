@@ -10,7 +10,7 @@ from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
 from galahstream.learn.losses import LossName, make_loss
-from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.models import Model, make_network
 from galahstream.learn.observers.console import ConsoleObserver
 from galahstream.learn.observers.history import HistoryWriter, write_history
 from galahstream.learn.observers.pictures import PictureWriter
@@ -45,6 +45,7 @@ def train(
     device: str = "auto",
     labels: Sequence[str] = DEFAULT_LABELS,
     window: Window = None,
+    model: Model = "reference",
     missing: Missing = "raise",
     num_workers: int = 2,
     shuffle_block: int | None = None,
@@ -78,6 +79,12 @@ def train(
     window : str, (float, float), sequence of them, mask, or None
         What to learn from, as in :class:`~galahstream.SpectraDataset`: a camera, a range in
         Å, several of them, a mask, or a named selection; None for all pixels.
+    model : str, Module or callable
+        The network: a name of :func:`~galahstream.models`, or one of your own, which turns
+        (B, L) into (B, K) or a :class:`~galahstream.learn.models.base.Prediction`. Your own is
+        trained from the weights that it has. Of a class, or a function that makes it, `seed`
+        decides the weights; it is called with `n_pixels` and `n_labels` if it has parameters of
+        these names. :func:`~galahstream.load_model` needs it again.
     missing : {"raise", "drop", "mask"}
         What to do with stars that lack a label: an error, skipping them, or using the labels
         that they have. With ``"mask"`` stars without any label are skipped.
@@ -115,7 +122,7 @@ def train(
     Raises
     ------
     GalahStreamError
-        If an option, the labels, the device or the folder cannot be used, if the
+        If an option, the network, the labels, the device or the folder cannot be used, if the
         checkpoint belongs to other settings, if another process trains in the
         folder, or if the loss is not finite.
     """
@@ -127,6 +134,7 @@ def train(
         device=device,
         labels=labels,
         window=window,
+        model=model,
         missing=missing,
         num_workers=num_workers,
         shuffle_block=shuffle_block,
@@ -162,10 +170,9 @@ class _Run:
         self.folder, self.options, self.datasets, self.log = folder, options, datasets, log
         device = choose_device(options.device)
         torch.manual_seed(options.seed)
-        loss = make_loss(options.loss)
-        network = SpectraCNN(datasets.train.n_pixels, len(datasets.train.label_names), loss.output)
-        recipe = Recipe.of_dataset(datasets.train, options.seed)
-        self.model = TrainedModel(network, recipe, options.loss)
+        train, loss = datasets.train, make_loss(options.loss)
+        network = make_network(options.model, train.n_pixels, len(train.label_names), loss.output)
+        self.model = TrainedModel(network, Recipe.of_dataset(train, options.seed), options.loss)
         self.loaders: Loaders = make_loaders(datasets, options, device)
         self.model.to(device)
         self.trainer = Trainer(self.model, self.loaders, options, loss)
@@ -173,7 +180,9 @@ class _Run:
     def train(self, *, resume: bool, progress: bool) -> TrainingResult:
         """Train all epochs that are left, test, and write all files of the run."""
         self._log_header()
-        settings = RunSettings.of_options(self.options, self.datasets.train.store.fingerprint)
+        settings = RunSettings.of_options(
+            self.options, self.datasets.train.store.fingerprint, self.model.network.name
+        )
         checkpoint = Checkpoint(self.folder.checkpoint, settings)
         if resume and checkpoint.path.exists():
             self._resume(checkpoint)
@@ -247,9 +256,9 @@ class _Run:
         counts = self.datasets.counts._asdict().items()
         stars = ", ".join(f"{count:,} {split}" for split, count in counts)
         self.log(
-            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.n_parameters:,} "
-            f"parameters on {self.loaders.train.device} with {torch.get_num_threads()} threads; "
-            f"{self.options.num_workers} loader threads"
+            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.network.name} with "
+            f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with "
+            f"{torch.get_num_threads()} threads; {self.options.num_workers} loader threads"
         )
         if self.options.loss != "mse" or self.options.label_errors:
             errors = " and errors of labels" if self.options.label_errors else ""

@@ -1,23 +1,24 @@
 """Trained models: a network with its recipe, saved and loaded without pickle's code."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from galahstream.errors import SourceMissingError
-from galahstream.learn.features import find_label_head
+from galahstream.errors import CheckpointError, OptionError, SourceMissingError
 from galahstream.learn.losses import LOSSES, LossName
-from galahstream.learn.models import build_network
+from galahstream.learn.models import build_network, make_network
 from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.models.custom import CustomNetwork
+from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.saved_file import (
     FileKind,
-    check_tensor_like,
+    check_weights,
     first_line,
     read_record,
     read_saved,
@@ -131,8 +132,19 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     write_saved(Path(path), _MODEL_FILE, content)
 
 
-def load_model(path: str | os.PathLike[str]) -> TrainedModel:
+def load_model(
+    path: str | os.PathLike[str], model: nn.Module | Callable[..., nn.Module] | None = None
+) -> TrainedModel:
     """Load a saved model, ready to evaluate and predict with.
+
+    Parameters
+    ----------
+    path : path-like
+        A model.pt that training saved.
+    model : Module or callable, optional
+        For a model whose network is your own: its class, called with `n_pixels` and `n_labels`
+        if it has parameters of these names, a function that makes the network, or the network.
+        Its weights become those in the file.
 
     Returns
     -------
@@ -144,23 +156,33 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     SourceMissingError
         If the file does not exist.
     CheckpointError
-        If the file is not a model of galahstream, is damaged, or has a newer version.
+        If the file is not a model of galahstream, is damaged, or has a newer version, or if
+        `model` is missing, not needed, or not the network that was trained.
     """
     file = Path(path)
     if not file.exists():
         msg = f"{file} does not exist; expected a model.pt that 'galahstream train' saved"
         raise SourceMissingError(msg)
     content = read_saved(file, _MODEL_FILE)
+    network: SpectraNetwork | None = None
     try:
-        recipe = read_record(Recipe, content, "recipe")
-        with torch.device("meta"):  # allocates nothing for sizes that the file only claims
-            network = build_network(_read_architecture(content, recipe))
-        _load_weights(network, content)
-        loss = _read_loss(content)
-        sample = _read_sample(content, recipe, network)
+        recipe, loss = read_record(Recipe, content, "recipe"), _read_loss(content)
+        architecture = _read_architecture(content, recipe)
+        if architecture["name"] != CustomNetwork.name_in_files:
+            with torch.device("meta"):  # allocates nothing for sizes that the file only claims
+                network = build_network(architecture)
+            network.load_state_dict(check_weights(network.state_dict(), content), assign=True)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error
-    return TrainedModel(network, recipe, loss, sample).eval()
+    if network is None:
+        network = _make_custom(file, architecture, model, LOSSES[loss].output)
+        _load_custom(file, network, content)
+    elif model is not None:
+        msg = (
+            f"{file} holds the network {network.name}, which needs no code; load it without model="
+        )
+        raise CheckpointError(msg)
+    return TrainedModel(network, recipe, loss, _read_sample(file, content, recipe, network)).eval()
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -176,8 +198,50 @@ def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architectu
         if stored.get(name) != default[name]:
             reason = f"found {shown(stored.get(name))}, and the recipe says {default[name]}"
             raise FieldError(f"architecture.{name}", reason)
+    is_custom = stored.get("name") == CustomNetwork.name_in_files
+    if is_custom and not isinstance(stored.get("class"), str):
+        reason = f"found {shown(stored.get('class'))}, expected the name of a class"
+        raise FieldError("architecture.class", reason)
     architecture: Architecture = stored
     return architecture
+
+
+def _make_custom(
+    file: Path,
+    architecture: Architecture,
+    model: nn.Module | Callable[..., nn.Module] | None,
+    output: OutputKind,
+) -> SpectraNetwork:
+    """Return the user's network, if it is the one that the file was saved from."""
+    name = str(architecture["class"])
+    usage = f"gs.load_model({str(file)!r}, model={name})"
+    if model is None:
+        msg = (
+            f"{file} holds the weights of the network {name}, which is not part of galahstream, "
+            f"and no code; load it in Python and give its class: {usage}"
+        )
+        raise CheckpointError(msg)
+    try:
+        sizes = int(architecture["n_pixels"]), int(architecture["n_labels"])
+        network = make_network(model, *sizes, output)
+    except OptionError as error:
+        msg = f"{file} holds the weights of the network {name}; model= cannot be it: {error}"
+        raise CheckpointError(msg) from error
+    if network.name != name:
+        msg = f"{file} holds the weights of the network {name}, not of {network.name}; use {usage}"
+        raise CheckpointError(msg)
+    return network
+
+
+def _load_custom(file: Path, network: SpectraNetwork, content: Mapping[str, Any]) -> None:
+    try:
+        network.load_state_dict(check_weights(network.state_dict(), content))
+    except (ValueError, RuntimeError) as error:
+        msg = (
+            f"the weights in {file} do not fit {network.name}: {first_line(error)}; give the "
+            f"network as it was trained (model=)"
+        )
+        raise CheckpointError(msg) from error
 
 
 def _read_loss(content: Mapping[str, Any]) -> LossName:
@@ -188,29 +252,21 @@ def _read_loss(content: Mapping[str, Any]) -> LossName:
 
 
 def _read_sample(
-    content: Mapping[str, Any], recipe: Recipe, network: SpectraNetwork
+    file: Path, content: Mapping[str, Any], recipe: Recipe, network: SpectraNetwork
 ) -> TrainingSample | None:
-    if content.get("sample") is None:
+    """Return what a file knows of the training stars, if it fits the network."""
+    if content.get("sample") is None:  # files of earlier versions
         return None
-    sample = read_record(TrainingSample, content, "sample")
-    if len(sample.minimum) != len(recipe.labels):
-        reason = f"found {len(sample.minimum)} values for {len(recipe.labels)} labels"
-        raise FieldError("sample.minimum", reason)
-    head = find_label_head(network)
-    n_features = 0 if head is None else head.in_features
-    if sample.features is not None and len(sample.features.mean) != n_features:
-        reason = f"found {len(sample.features.mean)} values for {n_features} features"
-        raise FieldError("sample.features.mean", reason)
+    try:
+        sample = read_record(TrainingSample, content, "sample")
+        if len(sample.minimum) != len(recipe.labels):
+            reason = f"found {len(sample.minimum)} values for {len(recipe.labels)} labels"
+            raise FieldError("sample.minimum", reason)
+        layer = network.label_layer
+        n_features = 0 if layer is None else layer.in_features
+        if sample.features is not None and len(sample.features.mean) != n_features:
+            reason = f"found {len(sample.features.mean)} values for {n_features} features"
+            raise FieldError("sample.features.mean", reason)
+    except ValueError as error:
+        raise unusable(file, _MODEL_FILE, first_line(error)) from error
     return sample
-
-
-def _load_weights(network: SpectraNetwork, content: Mapping[str, Any]) -> None:
-    weights = content.get("weights")
-    if not isinstance(weights, Mapping):
-        raise FieldError("weights", f"found {shown(weights)}, expected tensors by name")
-    for name, expected in network.state_dict().items():
-        check_tensor_like(expected, weights.get(name), f"weights.{name}")
-    unknown = set(weights) - set(network.state_dict())
-    if unknown:
-        raise FieldError("weights", f"the network has no {shown(min(map(str, unknown)))}")
-    network.load_state_dict(dict(weights), assign=True)

@@ -9,10 +9,11 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from galahstream.errors import TrainingDivergedError
-from galahstream.learn.data import Loaders
+from galahstream.learn.data import Loaders, store_rows
 from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
 from galahstream.learn.models.base import as_prediction
 from galahstream.learn.observers.base import EpochStart, Observer
+from galahstream.learn.optimizer import make_adam
 from galahstream.learn.results import EpochRecord, LabelPairs
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.scaled_predictions import predict_scaled
@@ -25,6 +26,11 @@ LoaderState: TypeAlias = Mapping[str, str | int | bool | None]
 
 Tensors: TypeAlias = dict[str, torch.Tensor]
 
+READ_STEPS = 50
+"""Steps after which the losses are read from the device, which the host then waits for."""
+
+_MAX_ROWS_SHOWN = 64
+
 
 @dataclass
 class TrainerState:
@@ -32,22 +38,19 @@ class TrainerState:
 
     Attributes
     ----------
-    position : mapping
-        The state of the training loader after the last batch that was learned.
     epoch : int
         The current epoch, from 1; one more than the number of epochs at the end.
     stars : int
         Stars of this epoch that were learned; all of them between the last batch
         and the end of the validation.
     loss_sum : float
-        Sum of the losses of these stars.
+        Sum of the losses of these stars, as far as they were read from the device.
     wait_seconds, train_seconds : float
         Time of this epoch spent waiting for data, and in training altogether.
     history : list of EpochRecord
         The finished epochs.
     """
 
-    position: LoaderState
     epoch: int = 1
     stars: int = 0
     loss_sum: float = 0.0
@@ -55,10 +58,10 @@ class TrainerState:
     train_seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
 
-    def start_next_epoch(self, record: EpochRecord, position: LoaderState) -> None:
+    def start_next_epoch(self, record: EpochRecord) -> None:
         """Add the record of the current epoch and move to the beginning of the next one."""
         self.history.append(record)
-        self.position, self.epoch = position, self.epoch + 1
+        self.epoch += 1
         self.stars, self.loss_sum, self.wait_seconds, self.train_seconds = 0, 0.0, 0.0, 0.0
 
 
@@ -68,6 +71,8 @@ class Snapshot(NamedTuple):
     Attributes
     ----------
     state : TrainerState
+    position : mapping
+        The state of the training loader after the last batch that was learned.
     weights : dict of Tensor
         Weights of the network by name, on the CPU.
     moments : dict of int to dict of Tensor
@@ -77,6 +82,7 @@ class Snapshot(NamedTuple):
     """
 
     state: TrainerState
+    position: LoaderState
     weights: Tensors
     moments: dict[int, Tensors]
     random: torch.Tensor
@@ -107,6 +113,9 @@ class Trainer:
     -----
     Each epoch ends with a validation. Weights and state change together between
     two batches, so that a snapshot at any such moment can be resumed.
+
+    In a step, the host does not wait for the device: losses stay there, and are read
+    every `READ_STEPS` steps, at the end of an epoch and for a snapshot.
     """
 
     def __init__(
@@ -120,10 +129,11 @@ class Trainer:
         self.loaders = loaders
         self.options = options
         self.loss: Loss = loss or MeanSquaredError()
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
-        self.state = TrainerState(loaders.train.state_dict())
+        self.optimizer = make_adam(model.parameters(), options.lr, loaders.train.device)
+        self.state = TrainerState()
         self.observers: list[Observer] = []
         self.n_stars = len(loaders.train.dataset)
+        self._unread: list[_BatchLoss] = []
 
     def fit(self) -> tuple[EpochRecord, ...]:
         """Train until all epochs are finished and return their records.
@@ -131,7 +141,7 @@ class Trainer:
         Raises
         ------
         TrainingDivergedError
-            If the loss is not finite.
+            If a loss was not finite, at most `READ_STEPS` steps ago.
         """
         while self.state.epoch <= self.options.epochs:
             try:
@@ -153,10 +163,18 @@ class Trainer:
         return scaled.paired(self.model.recipe, loader.dataset), loss
 
     def snapshot(self) -> Snapshot:
-        """Return the state of the run, with copies of tensors that are not on the CPU."""
+        """Return the state of the run, with copies of tensors that are not on the CPU.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss was not finite.
+        """
+        self._read_losses()
         moments = self.optimizer.state_dict()["state"]
         return Snapshot(
             state=self.state,
+            position=self._position(),
             weights=_on_cpu(self.model.state_dict()),
             moments={index: _on_cpu(tensors) for index, tensors in moments.items()},
             random=torch.get_rng_state(),
@@ -170,12 +188,20 @@ class Trainer:
         OrderError
             If the position of the loader belongs to another store, split or order.
         """
-        self.loaders.train.load_state_dict(snapshot.state.position)
+        self.loaders.train.load_state_dict(snapshot.position)
         torch.set_rng_state(snapshot.random)
         self.model.network.load_state_dict(snapshot.weights)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": snapshot.moments, "param_groups": groups})
         self.state = snapshot.state
+
+    def _position(self) -> LoaderState:
+        """Return the state of the training loader after the last batch that was learned."""
+        epoch, stars = self.state.epoch, self.state.stars
+        # After its last batch, the loader is in the next epoch.
+        is_complete = stars == self.n_stars
+        place = (epoch, 0) if is_complete else (epoch - 1, stars)
+        return {**self.loaders.train.state_dict(), "epoch": place[0], "rows_served": place[1]}
 
     def _run_epoch(self) -> None:
         state = self.state
@@ -196,7 +222,7 @@ class Trainer:
         # Records and state together: Ctrl-C is delayed until both are complete.
         with delayed_interrupts():
             self.loaders.train.set_epoch(state.epoch)
-            state.start_next_epoch(record, self.loaders.train.state_dict())
+            state.start_next_epoch(record)
             for observer in self.observers:
                 observer.epoch_finished(record, self.model.network)
 
@@ -214,44 +240,77 @@ class Trainer:
         self.model.train()
         requested_at = time.perf_counter()
         for flux, *targets in self.loaders.train:
-            loss = self._train_batch(flux, targets, requested_at)
+            self._train_batch(flux, targets, requested_at)
             for observer in self.observers:
-                observer.batch_finished(loss)
+                observer.batch_finished()
             requested_at = time.perf_counter()
+        self._read_losses()
 
     def _train_batch(
         self, flux: torch.Tensor, targets: list[torch.Tensor], requested_at: float
-    ) -> float:
+    ) -> None:
         received_at = time.perf_counter()
         prediction = as_prediction(self.model.network(flux))
         check_outputs(self.loss, prediction)
         loss = self.loss(prediction, *targets)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._diverged(value)
         state = self.state
         # Weights and state together: Ctrl-C is delayed until both are updated.
         with delayed_interrupts():
             self.optimizer.step()
             finished_at = time.perf_counter()
-            state.position = self.loaders.train.state_dict()
+            self._unread.append(_BatchLoss(loss.detach(), len(flux)))
             state.stars += len(flux)
-            state.loss_sum += value * len(flux)
             state.wait_seconds += received_at - requested_at
             state.train_seconds += finished_at - requested_at
-        return value
+        if len(self._unread) == READ_STEPS:
+            self._read_losses()
 
-    def _diverged(self, loss: float) -> TrainingDivergedError:
-        batch = -(-self.state.stars // self.options.batch_size)
+    def _read_losses(self) -> None:
+        """Wait for the device, and add the losses of the last batches to that of the epoch."""
+        if not self._unread:
+            return
+        started_at = time.perf_counter()
+        batches = self._unread
+        losses = torch.stack([batch.loss for batch in batches]).tolist()
+        if not all(map(math.isfinite, losses)):
+            raise self._diverged(losses)
+        state = self.state
+        with delayed_interrupts():
+            # On the host and one by one: the sum is the same whenever they are read.
+            for loss, batch in zip(losses, batches, strict=True):
+                state.loss_sum += loss * batch.n_stars
+            state.train_seconds += time.perf_counter() - started_at
+            self._unread = []
+        for observer in self.observers:
+            observer.losses_read(losses)
+
+    def _diverged(self, losses: list[float]) -> TrainingDivergedError:
+        """Return the error that names the first batch whose loss is not finite, and its rows."""
+        state, options, sizes = self.state, self.options, [one.n_stars for one in self._unread]
+        number = next(index for index, loss in enumerate(losses) if not math.isfinite(loss))
+        start = state.stars - sum(sizes[number:])
+        items = self.loaders.train.order.rows(state.epoch - 1)[start : start + sizes[number]]
+        rows = sorted(store_rows(self.loaders.train.dataset, items).tolist())
+        more = f" and {len(rows) - _MAX_ROWS_SHOWN:,} more" if len(rows) > _MAX_ROWS_SHOWN else ""
+        before = f", after {losses[number - 1]:.3g} in the batch before" if number else ""
         msg = (
-            f"epoch {self.state.epoch}/{self.options.epochs}, batch {batch}: the loss is {loss}; "
+            f"epoch {state.epoch}/{options.epochs}, batch {start // options.batch_size + 1} of "
+            f"{-(-self.n_stars // options.batch_size)}: the loss is {losses[number]}{before}; its "
+            f"stars are the rows {', '.join(map(str, rows[:_MAX_ROWS_SHOWN]))}{more} of the store; "
             f"train with a smaller learning rate (lr=, --lr) over this run (overwrite=True, "
             f"--overwrite) or into another folder (out=, --out), and look at the labels with "
             f"'galahstream info'"
         )
         return TrainingDivergedError(msg)
+
+
+class _BatchLoss(NamedTuple):
+    """The mean loss of a batch, on the device, and the number of its stars."""
+
+    loss: torch.Tensor
+    n_stars: int
 
 
 def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> Tensors:

@@ -58,6 +58,7 @@ def calling(
         (mock.FRAMES, calling(MockSource, 1, frame="?")),
         (command.SPLITS, calling(gs.SpectraDataset, "store", "?")),
         (train.MISSING, calling(gs.SpectraDataset, "store", missing="?")),
+        (train.MODELS, calling(gs.train, "store", model="?")),
         (train.LOSSES, calling(gs.train, "store", loss="?")),
         (evaluate.MISSING, calling(gs.SpectraDataset, "store", missing="?")),
     ],

@@ -26,6 +26,7 @@ class TestStoreSource(SourceContract):
         return StoreSource(store.path, ["snr", "temp=teff"])
 
 
+@pytest.mark.slow
 class TestStoreSourceWithErrors(SourceContract):
     @pytest.fixture
     def source(self, pair: Pair, tmp_path: Path) -> Source:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from galahstream.cli.main import main
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
+from galahstream.learn import optimizer
 from galahstream.learn.losses import MeanSquaredError
 from galahstream.learn.models.base import Prediction
 from galahstream.learn.observers.tensorboard import EventWriter
@@ -228,6 +230,14 @@ def test_other_settings_are_refused_naming_each(toy_store: Store, tmp_path: Path
 
 
 @pytest.mark.usefixtures("interrupted")
+def test_a_run_is_not_resumed_with_another_network(toy_store: Store, tmp_path: Path) -> None:
+    for model, name in (("compact", "compact"), (nn.Linear(64, 1), "Linear")):
+        expected = f"model was 'reference' and is '{name}'; use the settings it was started with"
+        with pytest.raises(CheckpointError, match=expected):
+            train(toy_store, tmp_path / "run", resume=True, model=model, **SETTINGS)
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_without_resume_an_interrupted_run_is_not_overwritten(
     toy_store: Store, tmp_path: Path
 ) -> None:
@@ -255,11 +265,11 @@ def test_a_checkpoint_of_version_1_is_resumed(
     assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
 
 
-def test_a_checkpoint_from_before_losses_could_be_chosen_is_resumed(
+def test_a_checkpoint_from_before_losses_and_networks_could_be_chosen_is_resumed(
     toy_store: Store, uncut: TrainingResult, tmp_path: Path, interrupted: Path
 ) -> None:
     content = torch.load(interrupted, weights_only=True)
-    for name in ("loss", "label_errors"):
+    for name in ("loss", "label_errors", "model"):
         del content["settings"][name]
     for record in content["progress"]["history"]:
         for label in record["labels"]:
@@ -267,6 +277,26 @@ def test_a_checkpoint_from_before_losses_could_be_chosen_is_resumed(
                 del label[name]
     torch.save(content, interrupted)
     assert_same(train(toy_store, tmp_path / "run", resume=True, **SETTINGS), uncut)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_checkpoint_from_before_adam_was_fused_is_resumed(
+    toy_store: Store,
+    uncut: TrainingResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(optimizer, "has_fused_adam", lambda device: False)
+        path = cut_run(toy_store, tmp_path / "run", cut_in_first_epoch)
+    content = torch.load(path, weights_only=True)
+    for moments in content["optimizer"].values():
+        moments["step"] = moments["step"].to(dtype)
+    torch.save(content, path)
+    weights = train(toy_store, tmp_path / "run", resume=True, **SETTINGS).model.state_dict()
+    for name, expected in uncut.model.state_dict().items():
+        assert torch.allclose(weights[name], expected, rtol=1e-3, atol=1e-5), name
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
@@ -335,10 +365,13 @@ def test_a_damaged_checkpoint_is_refused_or_the_same(
         ("progress", [], "progress"),
         ("settings/lr", "fast", "settings.lr"),
         ("weights/features.0.weight", torch.zeros(3), "weights.features.0.weight"),
-        ("weights", None, "weights.features.0.weight"),
+        ("weights", None, "weights"),
+        ("weights/more", torch.zeros(3), "weights"),
+        ("settings/model", 3, "settings.model"),
         ("optimizer/0/exp_avg", torch.zeros(3), "optimizer.0.exp_avg"),
         ("optimizer", {}, "optimizer"),
-        ("optimizer", {0: {}}, "optimizer"),
+        ("optimizer", {0: {}}, "optimizer.0"),
+        ("optimizer", {99: {}}, "optimizer"),
         ("random", torch.zeros(3), "random"),
     ],
 )

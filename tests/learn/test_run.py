@@ -41,6 +41,7 @@ def test_numpy_values_become_plain_ones() -> None:
         "cpu",
         ("teff", "logg"),
         (6550.0, 6580.0),
+        "reference",
         "raise",
         0,
         5,

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import galahstream.learn.train as train_module
 from galahstream.conversion.convert import convert
 from galahstream.errors import (
     CheckpointError,
@@ -232,8 +231,9 @@ def test_the_result_says_all_that_the_metrics_hold(run: TrainingResult) -> None:
     metrics = json.loads((run.out / "metrics.json").read_text())
     assert metrics == run.as_dict()
     assert metrics["settings"] == {
-        "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42, "device": "cpu",
-        "augment": "none", "loss": "mse", "missing": "raise", "label_errors": False,
+        "model": "reference", "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42,
+        "device": "cpu", "augment": "none", "loss": "mse", "missing": "raise",
+        "label_errors": False,
     }  # fmt: skip
     assert metrics["parameters"] == run.model.n_parameters
     assert run.seconds == sum(record.seconds for record in run.history)
@@ -256,10 +256,10 @@ class PairNetwork(SpectraCNN):
 
 
 def test_a_network_that_returns_a_named_pair_is_trained_and_used(
-    toy_store: Store, tmp_path: Path, run: TrainingResult, monkeypatch: pytest.MonkeyPatch
+    toy_store: Store, tmp_path: Path, run: TrainingResult
 ) -> None:
-    monkeypatch.setattr(train_module, "SpectraCNN", PairNetwork)
-    result = train(toy_store, tmp_path / "out", epochs=4, device="cpu", labels=("teff",))
+    options: dict[str, Any] = {"epochs": 4, "device": "cpu", "labels": ("teff",)}
+    result = train(toy_store, tmp_path / "out", model=PairNetwork, **options)
     assert result.test == run.test
     assert np.array_equal(
         predict(result.model, toy_store).labels, predict(run.model, toy_store).labels

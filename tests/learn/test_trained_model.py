@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from galahstream.errors import CheckpointError
+from galahstream.learn.models import MODELS, build_network
 from galahstream.learn.models.base import as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.recipe import InputSpan, Recipe
@@ -99,7 +100,7 @@ def test_an_impossible_recipe_is_refused_naming_file_and_field(saved: Path, clai
 @pytest.mark.parametrize(
     ("architecture", "text"),
     [
-        ({"name": "transformer", "n_pixels": 16, "n_labels": 1}, "expected one of cnn"),
+        ({"name": "transformer", "n_pixels": 16, "n_labels": 1}, "expected one of reference"),
         ({"name": "cnn", "n_pixels": 10**12, "n_labels": 1}, r"architecture\.n_pixels"),
         ({"name": "cnn", "n_pixels": 16, "n_labels": 2}, r"architecture\.n_labels"),
         ({"name": "cnn", "n_pixels": 16, "n_labels": 1, "depth": 3}, "depth"),
@@ -170,3 +171,63 @@ def test_a_model_that_unpacks_to_more_than_its_file_is_refused(saved: Path) -> N
     assert saved.stat().st_size < 1_000_000
     with pytest.raises(CheckpointError, match="entries are compressed"):
         load_model(saved)
+
+
+class Code:
+    """An object that would create a file if it were unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("place", ["file", "weights", "architecture", "recipe"])
+def test_code_in_a_file_is_refused_and_not_run(saved: Path, tmp_path: Path, place: str) -> None:
+    content = torch.load(saved, weights_only=True)
+    code = Code(tmp_path / "executed")
+    torch.save(code if place == "file" else {**content, place: code}, saved)
+    with pytest.raises(CheckpointError, match=r"model\.pt is not a galahstream model"):
+        load_model(saved)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_network_that_another_program_saved_is_refused(saved: Path) -> None:
+    network = torch.nn.Linear(16, 1)
+    for content in (network, network.state_dict(), {"weights": network.state_dict()}):
+        torch.save(content, saved)
+        with pytest.raises(CheckpointError, match=r"model\.pt is not a galahstream model"):
+            load_model(saved)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(CheckpointError, match=r"model\.pt is not a galahstream model, or is damag"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_comes_back_with_its_weights(tmp_path: Path, name: str) -> None:
+    recipe = Recipe(80, ("teff",), ("K",), (5.0,), (1.0,), 0.2, 1.0, None, None, "0", 42)
+    network = build_network({"name": name, "n_pixels": 80, "n_labels": 1, "output": "variance"})
+    save_model(TrainedModel(network, recipe, "nll"), tmp_path / "model.pt")
+    loaded = load_model(tmp_path / "model.pt").network
+    assert type(loaded) is type(network)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_under_the_name_of_another_network_are_refused(tmp_path: Path, name: str) -> None:
+    recipe = Recipe(80, ("teff",), ("K",), (5.0,), (1.0,), 0.2, 1.0, None, None, "0", 42)
+    network = build_network({"name": name, "n_pixels": 80, "n_labels": 1})
+    save_model(TrainedModel(network, recipe), tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    for other in MODELS.keys() - {name}:
+        content["architecture"]["name"] = other
+        torch.save(content, tmp_path / "model.pt")
+        with pytest.raises(CheckpointError, match=r"model\.pt .*'weights"):
+            load_model(tmp_path / "model.pt")

@@ -172,5 +172,6 @@ class TestWrappers(SourceContract):
         return WRAPPERS[request.param](one, self.reader(other))
 
 
+@pytest.mark.slow
 class TestWrappersOfSourcesWithErrors(TestWrappers):
     reader = WithErrors

@@ -32,6 +32,7 @@ from tests.sources.parquet_files import columns, parts, write_collection, write_
 hub_package = pytest.importorskip("huggingface_hub")
 
 
+@pytest.mark.slow
 class TestContract(SourceContract):
     @pytest.fixture
     def source(self, hub: Hub, hub_pair: dict[str, bytes]) -> Source:
@@ -116,6 +117,7 @@ def collection(folder: Path) -> dict[str, bytes]:
 OTHER = {"README.md": b"about", "other.csv": b"1,2", "notes/x.txt": b"x"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["", "spectra/dr4/"])
 @pytest.mark.parametrize("make", [hdf5, parquet, collection])
 def test_data_sets_of_other_formats_are_read_and_only_what_they_need_is_downloaded(
@@ -229,6 +231,7 @@ def interrupt_after_some_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HubSource, "iter_spectra", stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["the cache is emptied", "by commit", "a new commit"])
 def test_an_interrupted_conversion_is_resumed_from_the_same_commit(
     hub: Hub, hub_pair: dict[str, bytes], tmp_path: Path, change: str

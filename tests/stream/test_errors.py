@@ -123,7 +123,10 @@ def test_any_pixels_are_those_of_the_complete_row(
     assert np.array_equal(some, complete[kept])
 
 
-@pytest.fixture(params=STORES, ids=str)
+@pytest.fixture(
+    params=[STORES[0], *(pytest.param(store, marks=pytest.mark.slow) for store in STORES[1:])],
+    ids=str,
+)
 def error_store(request: pytest.FixtureRequest, pair: Pair, tmp_path: Path) -> Store:
     return convert(pair.with_errors, tmp_path / "errors", **request.param)
 

@@ -52,7 +52,7 @@ TRANSFORMS: list[FluxTransform] = [LogFlux(), LogFlux(floor=1e-30), None, np.nan
 with_windows = pytest.mark.parametrize("name", WINDOWS)
 
 
-@pytest.fixture(scope="module", params=["float32", "uint16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("uint16", marks=pytest.mark.slow)])
 def stores(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Store]:

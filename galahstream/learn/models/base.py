@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -53,12 +53,12 @@ class SpectraNetwork(nn.Module, ABC):
     Attributes
     ----------
     name : str
-        The name of the class in the table of models, which model files contain.
+        The name in the table of models, or that of the user's own class.
     n_pixels, n_labels : int
         L and K.
     """
 
-    name: ClassVar[str]
+    name: str
     n_pixels: int
     n_labels: int
 
@@ -68,9 +68,18 @@ class SpectraNetwork(nn.Module, ABC):
         """The name and the arguments that build this network again."""
 
     @property
+    def label_layer(self) -> nn.Linear | None:
+        """The layer that turns the last hidden layer, its input, into labels.
+
+        Predictions are flagged for spectra that are unusual there. None if it is not known, as
+        for a user's own module; such predictions do not have that flag.
+        """
+        return None
+
+    @property
     def n_parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(weights.numel() for weights in self.parameters())
+        return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)
 
 
 def layer_table(network: SpectraNetwork) -> str:

@@ -1,4 +1,4 @@
-"""The convolutional network that predicts stellar labels from a spectrum.
+"""The reference network: three stages of convolution and pooling, and one wide hidden layer.
 
 Examples
 --------
@@ -9,22 +9,23 @@ Examples
 {'name': 'cnn', 'n_pixels': 16384, 'n_labels': 3}
 """
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
-from galahstream.learn.models.heads import LabelHead, OutputKind
-from galahstream.validation import check_count
+from galahstream.learn.models.base import Architecture
+from galahstream.learn.models.heads import OutputKind
+from galahstream.learn.models.named import NamedNetwork
 
 CHANNELS = (16, 32, 64)
 KERNEL_SIZE = 3
 POOL_SIZE = 2
 N_HIDDEN = 256
+POOLING = POOL_SIZE ** len(CHANNELS)
 
 
-class SpectraCNN(SpectraNetwork):
+class SpectraCNN(NamedNetwork):
     """Three stages of convolution, max-pooling and ReLU, one hidden layer, one output per label.
 
     Parameters
@@ -42,18 +43,20 @@ class SpectraCNN(SpectraNetwork):
         If a size is not an integer or is too small, or `output` is not known.
     """
 
-    name: ClassVar[str] = "cnn"
+    name = "reference"
+    name_in_files: ClassVar[str] = "cnn"
+    """What model files call it, those of early versions too."""
+
+    summary: ClassVar[str] = (
+        "three stages of convolution and max-pooling, and one wide hidden layer"
+    )
+    minimum_pixels: ClassVar[int] = POOLING
 
     def __init__(
         self, n_pixels: int = 16384, n_labels: int = 3, output: OutputKind = "mean"
     ) -> None:
-        super().__init__()
-        pooling = POOL_SIZE ** len(CHANNELS)
-        self.n_pixels = check_count("n_pixels", n_pixels, minimum=pooling)
-        self.n_labels = check_count("n_labels", n_labels, minimum=1)
-        self.output: OutputKind = output
+        super().__init__(n_pixels, n_labels, output)
         stages: list[nn.Module] = []
-        # float32 as in the loader's batches, whatever torch's default dtype is.
         dtype, n_inputs = torch.float32, 1
         for n_outputs in CHANNELS:
             # ReLU after pooling equals ReLU before it, and processes half as many values.
@@ -66,22 +69,12 @@ class SpectraCNN(SpectraNetwork):
         self.features = nn.Sequential(*stages)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(n_inputs * (self.n_pixels // pooling), N_HIDDEN, dtype=dtype),
+            nn.Linear(n_inputs * (self.n_pixels // POOLING), N_HIDDEN, dtype=dtype),
             nn.ReLU(),
-            LabelHead(N_HIDDEN, self.n_labels, output),
+            self.label_head(N_HIDDEN),
         )
 
     @property
     def architecture(self) -> Architecture:
-        """The name and the arguments that build this network again."""
-        sizes: dict[str, str | int] = {
-            "name": self.name,
-            "n_pixels": self.n_pixels,
-            "n_labels": self.n_labels,
-        }
-        # Models of labels alone open with earlier versions too.
-        return sizes if self.output == "mean" else {**sizes, "output": self.output}
-
-    def forward(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
-        """Return the prediction for transformed flux (B, L), both float32."""
-        return cast(torch.Tensor | Prediction, self.head(self.features(flux.unsqueeze(1))))
+        """The name in files and the arguments that build this network again."""
+        return {**super().architecture, "name": self.name_in_files}

@@ -1,5 +1,6 @@
 """The events of a training run, and the observers that are told of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from galahstream.learn.models.base import SpectraNetwork
@@ -35,8 +36,11 @@ class Observer:
     def epoch_started(self, start: EpochStart) -> None:
         """Run before the first batch of an epoch, and before the next one of a resumed epoch."""
 
-    def batch_finished(self, loss: float) -> None:
-        """Run after each optimiser step with the mean loss of the batch."""
+    def batch_finished(self) -> None:
+        """Run after each optimiser step, whose loss may still be on the device."""
+
+    def losses_read(self, losses: Sequence[float]) -> None:
+        """Run when losses come from the device: those of the batches since the last time."""
 
     def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
         """Run after the validation of an epoch, when the state is that of the next one."""

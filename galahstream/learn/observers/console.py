@@ -1,6 +1,6 @@
 """Show a run on the terminal: a progress bar per epoch, and a line after it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from galahstream.learn.models.base import SpectraNetwork
@@ -38,11 +38,15 @@ class ConsoleObserver(Observer):
         )
         self._bar = self._open.enter_context(bar)
 
-    def batch_finished(self, loss: float) -> None:
+    def batch_finished(self) -> None:
         """Advance the progress bar by one batch."""
         if self._bar is not None:
-            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             self._bar.update()
+
+    def losses_read(self, losses: Sequence[float]) -> None:
+        """Show the mean loss of the last batches behind the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}", refresh=False)
 
     def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
         """Close the progress bar and log the losses and the speed."""
