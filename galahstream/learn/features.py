@@ -117,7 +117,7 @@ class FeatureDistribution:
         lower = torch.linalg.cholesky(_shrunk_covariance(values - mean))
         unit = torch.eye(len(mean), dtype=lower.dtype)
         whitening = torch.linalg.solve_triangular(lower, unit, upper=False)
-        usual = cls(mean.float(), whitening.float(), limit=0.0)
+        usual = cls(mean.float(), whitening.float().contiguous(), limit=0.0)
         distances = usual.distance(validation.float().cpu()).double()
         limit = torch.quantile(distances, USUAL_FRACTION, interpolation="higher")
         return cls(usual.mean, usual.whitening, float(limit))
