@@ -65,7 +65,7 @@ def train(
         A store with labels.
     out : path-like
         Folder of the run: TensorBoard events, `checkpoint.pt`, `history.csv`,
-        `model.pt`, `metrics.json`, and pictures if matplotlib is installed.
+        `model.pt`, `metrics.json`, and pictures if matplotlib is installed: docs/predictions.md.
     epochs, batch_size : int
         At least 1.
     lr : float
@@ -188,14 +188,15 @@ class _Run:
             self._resume(checkpoint)
         first_epoch = self.trainer.state.epoch if resume else None
         observers = self.trainer.observers
+        if figures.has_matplotlib():
+            loss = self.trainer.loss.description
+            observers.append(PictureWriter(self.folder, loss, self.datasets.test))
         observers += [
-            EventWriter(self.folder.path, first_epoch),
+            EventWriter(self.folder, first_epoch),  # after the pictures, which it shows
             HistoryWriter(self.folder.history, self.trainer.state.history),
             CheckpointSaver(checkpoint, self.trainer),
             ConsoleObserver(self.options.epochs, self.log, progress=progress),
         ]
-        if figures.has_matplotlib():
-            observers.append(PictureWriter(self.folder, self.trainer.loss.description))
         try:
             for observer in observers:
                 observer.started(self.model.network)

@@ -39,6 +39,7 @@ def test_evaluating_gives_the_metrics_of_training_and_changes_nothing(
 ) -> None:
     model = load_model(run.out / "model.pt")
     before = [weights.clone() for weights in model.parameters()]
+    # Also on a machine whose "auto" is an accelerator, the network is on the CPU again.
     evaluation = evaluate(model, toy_store)
     assert evaluation.labels[0].rmse == pytest.approx(run.test[0].rmse, rel=1e-4)
     assert evaluation.loss == pytest.approx(run.test_loss, rel=1e-4)
