@@ -58,7 +58,7 @@ def _draw_coverage(ax: Any, distances: Values, panel: LabelPanel) -> None:
         chance = 196 * np.sqrt(_FRACTIONS * (1 - _FRACTIONS) / len(distances))
         ax.fill_between(
             expected, expected - chance, expected + chance, color="0.85", lw=0,
-            label="95 % of the draws of right ones",
+            label="95 % range by chance, if right",
         )  # fmt: skip
         found = 100 * np.mean(distances[:, None] <= sigmas, axis=0)
         ax.plot(expected, found, color=BLUE, lw=2, label="predicted uncertainties")

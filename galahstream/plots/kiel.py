@@ -102,6 +102,7 @@ def plot_kiel_pair(true: KielStars, predicted: KielStars, title: str, out: Path)
         points = _draw_stars(ax, stars, colours) or points
         ax.set_title(name, fontsize=11)
         _mark_axes(ax)
+        ax.label_outer()
     # Some predictions that are far off must not shrink all others.
     axes[0].set_xlim(*reversed(joined(*(inner_limits(stars.teff) for stars in both))))
     axes[0].set_ylim(*reversed(joined(*(inner_limits(stars.logg) for stars in both))))
@@ -119,7 +120,7 @@ def _colour_limits(fe_h: Values) -> Limits:
 def _draw_stars(ax: Any, stars: KielStars, colours: Limits) -> Any | None:
     """Draw stars, and return what has colours, if any star does."""
     has_colour = np.isfinite(stars.fe_h)
-    size = 8 if len(stars.teff) <= _MAX_LARGE_MARKERS else 2
+    size = 12 if len(stars.teff) <= _MAX_LARGE_MARKERS else 2
     style: dict[str, Any] = {"linewidths": 0, "rasterized": True}
     grey = stars.teff[~has_colour], stars.logg[~has_colour]
     ax.scatter(*grey, size, color="0.7", **style)

@@ -19,6 +19,9 @@ MAX_COLUMNS = 4
 
 # Of the stars that set the limits of an axis; some outliers must not flatten all others.
 _INNER_PERCENTILES = (0.25, 99.75)
+_RESIDUAL_PERCENTILE = 99.5
+# Fewer stars have larger markers.
+_FEW_POINTS = 200
 _CELLS = 60
 
 
@@ -64,8 +67,9 @@ def inner_limits(values: Values, margin: float = 0.08) -> Limits:
 
 def symmetric_limits(residuals: Values) -> Limits:
     """Return limits around 0 that hold all residuals but a few outliers."""
-    limits = inner_limits(residuals)
-    size = max(abs(limits.low), abs(limits.high))
+    if len(residuals) == 0:
+        return Limits(-1.0, 1.0)
+    size = float(np.percentile(np.abs(residuals), _RESIDUAL_PERCENTILE)) * 1.15 or 1.0
     return Limits(-size, size)
 
 
@@ -88,10 +92,17 @@ def draw_stars(ax: Any, x: Values, y: Values, x_limits: Limits, y_limits: Limits
     n_outside = len(x) - int(is_inside.sum())
     if n_outside:
         text = f"{n_outside:,} outside"
-        ax.text(0.98, 0.03, text, transform=ax.transAxes, ha="right", fontsize=8, color=GREY)
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+        ax.text(
+            0.98, 0.03, text, transform=ax.transAxes, ha="right", fontsize=8, color="0.2",
+            bbox=box, zorder=5,
+        )  # fmt: skip
+    if len(x) == 0:
+        ax.text(0.5, 0.6, "no values", transform=ax.transAxes, ha="center", color=GREY)
     x, y = x[is_inside], y[is_inside]
     if len(x) <= MAX_POINTS:
-        ax.scatter(x, y, s=10, alpha=0.6, linewidths=0, color=BLUE, rasterized=True)
+        size = 30 if len(x) < _FEW_POINTS else 10
+        ax.scatter(x, y, s=size, alpha=0.6, linewidths=0, color=BLUE, rasterized=True)
         return None
     # Cells of about the same size in every panel.
     height = max(round(_CELLS * 0.6 * _aspect(ax)), 4)

@@ -76,17 +76,21 @@ def plot_residuals(
 
 def _draw_scatter(ax: Any, x: Values, y: Values) -> None:
     """Draw the median and the central 68 % of stars in bins of as many stars each."""
+    from matplotlib import patheffects
+
     n_bins = min(len(x) // _MIN_STARS_PER_BIN, _MAX_BINS)
     if n_bins < 2:
         return
     bins = np.array_split(np.argsort(x), n_bins)
     centres = [float(np.median(x[chosen])) for chosen in bins]
     levels = np.array([np.percentile(y[chosen], (16, 50, 84)) for chosen in bins])
-    ax.plot(centres, levels[:, 1], "-", color=ORANGE, lw=2, label="median")
-    style = {"color": ORANGE, "lw": 1.5, "ls": "--"}
-    ax.plot(centres, levels[:, 0], label="central 68 %", **style)
-    ax.plot(centres, levels[:, 2], **style)
-    ax.legend(frameon=False, fontsize=8, loc="upper right")
+    # An outline, since lines cross cells of any colour.
+    outline = [patheffects.withStroke(linewidth=4, foreground="white")]
+    style = {"color": ORANGE, "lw": 2, "path_effects": outline}
+    ax.plot(centres, levels[:, 1], "-", label="median", **style)
+    ax.plot(centres, levels[:, 0], "--", label="central 68 %", **style)
+    ax.plot(centres, levels[:, 2], "--", **style)
+    ax.legend(frameon=True, edgecolor="none", framealpha=0.85, fontsize=8, loc="upper right")
 
 
 def _mark_powers(ax: Any, limits: Limits) -> None:

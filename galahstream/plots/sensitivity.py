@@ -13,8 +13,7 @@ from galahstream.plots.spectrum import camera_panels, equal_panels
 from galahstream.survey.lines import STRONG_LINES
 
 _MAX_CELLS = 1400
-# Strips in which the strongest pixel of this fraction of a panel counts for the names of lines.
-_MAX_NAMED = 8
+# Å around a line in which the gradients are its own.
 _LINE_WIDTH = 1.0
 
 
@@ -110,7 +109,7 @@ def _draw_spectrum(ax: Any, x: Values, flux: npt.NDArray[np.float32], title: str
 
 
 def _name_lines(ax: Any, x: Values, relative: Values) -> None:
-    """Name the strong lines of a panel, and those that matter most darker."""
+    """Name the strong lines of a panel, the one that matters most in bold."""
     lines = [line for line in STRONG_LINES if x[0] <= line.wavelength <= x[-1]]
     importance = [
         float(relative[:, np.abs(x - line.wavelength) <= _LINE_WIDTH].max(initial=0))

@@ -77,6 +77,9 @@ class PictureWriter(Observer):
 
     def _draw_sensitivity(self, result: TrainingResult, panels: list[LabelPanel]) -> None:
         found = mean_sensitivity(result.model, self._test)
-        title = f"what each label depends on: mean of {found.n_stars} test stars"
+        title = (
+            f"what each label depends on: mean of {found.n_stars} test stars; in bold the named "
+            f"line that matters most in its panel"
+        )
         out, wavelength = self._folder.picture("sensitivity"), self._test.wavelength
         plot_sensitivity(wavelength, found.flux, found.gradients, panels, title, out)
