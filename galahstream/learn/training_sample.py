@@ -34,7 +34,8 @@ class TrainingSample:
     bad_pixels : float
         Fraction of the pixels that a typical star lacks.
     features : FeatureDistribution or None
-        Of the last hidden layer; None for a user's own network, whose layers are not known.
+        Of the last hidden layer; None for a user's own network, whose layers are not known, and
+        if its values are not finite.
     """
 
     minimum: tuple[float, ...] = checked(_numbers)
@@ -62,18 +63,16 @@ class TrainingSample:
         training, validation : SpectraDataset
             Those that it was trained with; up to `MAX_STARS` of each are looked at.
         """
-        features = None
-        values = _hidden_values(network, training)
-        if values is not None:
-            held_out = _hidden_values(network, validation)
-            assert held_out is not None
-            features = FeatureDistribution.fit(values, held_out)
+        hidden = [_hidden_values(network, dataset) for dataset in (training, validation)]
+        known = [
+            values for values in hidden if values is not None and bool(values.isfinite().all())
+        ]
         labels = training.targets
         return cls(
             minimum=tuple(np.nanmin(labels, axis=0).tolist()),
             maximum=tuple(np.nanmax(labels, axis=0).tolist()),
             bad_pixels=_typical_bad_pixels(training),
-            features=features,
+            features=FeatureDistribution.fit(*known) if len(known) == len(hidden) else None,
         )
 
 
