@@ -185,6 +185,21 @@ def load_model(
     return TrainedModel(network, recipe, loss, _read_sample(file, content, recipe, network)).eval()
 
 
+def read_weights(path: Path, network: SpectraNetwork) -> None:
+    """Give a network the weights of a model file that was saved from such a network.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or holds other weights.
+    """
+    content = read_saved(path, _MODEL_FILE)
+    try:
+        network.load_state_dict(check_weights(network.state_dict(), content))
+    except (ValueError, RuntimeError) as error:
+        raise unusable(path, _MODEL_FILE, first_line(error)) from error
+
+
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
     # Files of early versions do not name the architecture: it was always this one.
     default = {"name": SpectraCNN.name, "n_pixels": recipe.n_pixels, "n_labels": len(recipe.labels)}

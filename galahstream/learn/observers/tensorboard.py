@@ -52,7 +52,7 @@ class EventWriter(Observer):
 
     def finished(self, result: TrainingResult, test: LabelPairs) -> None:
         """Write the errors on the test stars, the settings beside them, and the pictures."""
-        step = result.options.epochs
+        step = result.history[-1].epoch
         for path in self._folder.pictures:
             if path.exists():
                 self._add_picture(path, step)
