@@ -16,8 +16,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 
-from galahstream.learn.models.base import Prediction
-from galahstream.learn.models.heads import OutputKind
+from galahstream.learn.models.base import OutputKind, Prediction
 
 LossName: TypeAlias = Literal["mse", "nll", "full-nll"]
 """The losses that `make_loss` makes."""

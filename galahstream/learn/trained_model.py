@@ -10,11 +10,10 @@ from torch import nn
 
 from galahstream.errors import CheckpointError, OptionError, SourceMissingError
 from galahstream.learn.losses import LOSSES, LossName
-from galahstream.learn.models import build_network, make_network
-from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
+from galahstream.learn.models import build_network, check_fits, make_network
+from galahstream.learn.models.base import Architecture, OutputKind, Prediction, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.models.custom import CustomNetwork
-from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.saved_file import (
     FileKind,
@@ -171,6 +170,7 @@ def load_model(
         if architecture["name"] != CustomNetwork.name_in_files:
             with torch.device("meta"):  # allocates nothing for sizes that the file only claims
                 network = build_network(architecture)
+            check_fits(network, recipe.n_pixels, len(recipe.labels), LOSSES[loss].output)
             network.load_state_dict(check_weights(network.state_dict(), content), assign=True)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise unusable(file, _MODEL_FILE, first_line(error)) from error

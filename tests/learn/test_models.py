@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -9,10 +10,16 @@ from torch import nn
 
 from galahstream.errors import OptionError
 from galahstream.learn.models import MODELS, build_network, check_model, make_network, models
-from galahstream.learn.models.base import Architecture, Prediction, as_prediction, layer_table
+from galahstream.learn.models.base import (
+    Architecture,
+    OutputKind,
+    Prediction,
+    as_prediction,
+    layer_table,
+)
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.models.galah import PipelineCNN
-from galahstream.learn.models.heads import LabelHead, OutputKind
+from galahstream.learn.models.heads import LabelHead
 from galahstream.learn.models.starnet import StarNet
 
 
@@ -52,6 +59,12 @@ def test_models_are_listed_with_their_parameters() -> None:
     for model in models(n_pixels=np.int64(500), n_labels=7):  # type: ignore[arg-type]
         assert model.n_parameters == make_network(model.name, 500, 7).n_parameters
         assert model.summary
+
+
+def test_the_document_has_every_model_with_its_parameters() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    for model in models():
+        assert f"| `{model.name}` | {model.n_parameters:,} |" in document
 
 
 @pytest.mark.parametrize("name", MODELS)

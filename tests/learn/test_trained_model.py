@@ -134,6 +134,14 @@ def test_a_file_that_names_no_architecture_is_the_network_that_all_were(saved: P
     assert as_prediction(model(torch.ones(2, 16))).mean.shape == (2, 1)
 
 
+@pytest.mark.parametrize("loss", ["nll", "full-nll", "mae", 3])
+def test_a_loss_that_the_network_cannot_have_had_is_refused(saved: Path, loss: Any) -> None:
+    content = torch.load(saved, weights_only=True)
+    torch.save({**content, "loss": loss}, saved)
+    with pytest.raises(CheckpointError, match=r"model\.pt is not .*loss"):
+        load_model(saved)
+
+
 @pytest.mark.parametrize("change", ["missing", "unknown", "dtype", "shape", "meta"])
 def test_weights_that_are_not_the_networks_are_refused_by_name(saved: Path, change: str) -> None:
     content = torch.load(saved, weights_only=True)

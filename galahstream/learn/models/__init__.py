@@ -15,12 +15,11 @@ import torch
 from torch import nn
 
 from galahstream.errors import OptionError
-from galahstream.learn.models.base import Architecture, SpectraNetwork
+from galahstream.learn.models.base import Architecture, OutputKind, SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.models.compact import CompactCNN
 from galahstream.learn.models.custom import CustomNetwork, make_module
 from galahstream.learn.models.galah import PipelineCNN
-from galahstream.learn.models.heads import OutputKind
 from galahstream.learn.models.named import NamedNetwork
 from galahstream.learn.models.starnet import StarNet
 from galahstream.validation import check_choice, shown
@@ -133,11 +132,12 @@ def make_network(
     module = make_module(model, n_pixels, n_labels)
     if isinstance(module, CustomNetwork):
         module = module.module
-    if type(module) not in MODELS.values():
-        network: NamedNetwork | CustomNetwork = CustomNetwork(module, n_pixels, n_labels)
-    else:
-        network = cast(NamedNetwork, module)
-    _check_fits(network, n_pixels, n_labels, output)
+    network = (
+        cast(NamedNetwork, module)
+        if type(module) in MODELS.values()
+        else CustomNetwork(module, n_pixels, n_labels)
+    )
+    check_fits(network, n_pixels, n_labels, output)
     return network
 
 
@@ -154,17 +154,21 @@ def _build(
     return cls(n_pixels, n_labels, output)
 
 
-def _check_fits(
-    network: NamedNetwork | CustomNetwork, n_pixels: int, n_labels: int, output: OutputKind
-) -> None:
-    """Check a network that was made elsewhere."""
+def check_fits(network: SpectraNetwork, n_pixels: int, n_labels: int, output: OutputKind) -> None:
+    """Check a network that was made elsewhere.
+
+    Raises
+    ------
+    OptionError
+        If it has other sizes, or predicts less than `output`.
+    """
     if (network.n_pixels, network.n_labels) != (n_pixels, n_labels):
         msg = (
             f"the network {network.name} takes {network.n_pixels:,} pixels and predicts "
             f"{network.n_labels} labels; expected {n_pixels:,} and {n_labels} (model=)"
         )
         raise OptionError(msg)
-    kinds = get_args(OutputKind)  # each has all that those before it have
+    kinds = get_args(OutputKind)
     if kinds.index(network.output) < kinds.index(output):
         msg = (
             f"the network {network.name} predicts the {network.output} of labels, and the loss "

@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
 
 Architecture: TypeAlias = Mapping[str, str | int]
 """The name of a network in the table of models, and the arguments of its constructor."""
+
+OutputKind: TypeAlias = Literal["mean", "variance", "covariance"]
+"""What a network predicts of each star's labels; each kind has all that those before it have."""
 
 
 class Prediction(NamedTuple):
@@ -56,11 +59,14 @@ class SpectraNetwork(nn.Module, ABC):
         The name in the table of models, or that of the user's own class.
     n_pixels, n_labels : int
         L and K.
+    output : {"mean", "variance", "covariance"}
+        What it predicts of each star's labels.
     """
 
     name: str
     n_pixels: int
     n_labels: int
+    output: OutputKind
 
     @property
     @abstractmethod

@@ -14,8 +14,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from galahstream.learn.models.base import Architecture
-from galahstream.learn.models.heads import OutputKind
+from galahstream.learn.models.base import Architecture, OutputKind
 from galahstream.learn.models.named import NamedNetwork
 from galahstream.learn.models.pooling import PairMaxPool
 

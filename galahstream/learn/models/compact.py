@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from galahstream.learn.models.heads import OutputKind
+from galahstream.learn.models.base import OutputKind
 from galahstream.learn.models.named import NamedNetwork
 
 CHANNELS = (16, 32)

@@ -15,8 +15,13 @@ import torch
 from torch import nn
 
 from galahstream.errors import OptionError
-from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork, as_prediction
-from galahstream.learn.models.heads import OutputKind
+from galahstream.learn.models.base import (
+    Architecture,
+    OutputKind,
+    Prediction,
+    SpectraNetwork,
+    as_prediction,
+)
 from galahstream.validation import check_count, shown
 
 _EXPECTED = "one value per star and label (model=)"
@@ -42,7 +47,7 @@ class CustomNetwork(SpectraNetwork):
     name : str
         The name of its class.
     output : {"mean", "variance", "covariance"}
-        What it was found to predict.
+        What the module was found to predict.
 
     Raises
     ------
@@ -61,7 +66,7 @@ class CustomNetwork(SpectraNetwork):
         self.n_pixels = check_count("n_pixels", n_pixels, minimum=1)
         self.n_labels = check_count("n_labels", n_labels, minimum=1)
         self.module = module.to("cpu")
-        self.output: OutputKind = self._find_output()
+        self.output = self._find_output()
         _check_weights(module, self.name)
 
     @property

@@ -8,17 +8,14 @@ Examples
 (torch.Size([2, 3]), torch.Size([2, 3]))
 """
 
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from galahstream.learn.models.base import Prediction
+from galahstream.learn.models.base import OutputKind, Prediction
 from galahstream.validation import check_choice
-
-OutputKind: TypeAlias = Literal["mean", "variance", "covariance"]
-"""What a network predicts of each star's labels."""
 
 MIN_LOG_SIGMA, MAX_LOG_SIGMA = -7.0, 3.0
 """Natural logarithms of the smallest and largest 1 σ of a scaled label: 0.0009 and 20."""

@@ -5,8 +5,8 @@ from typing import ClassVar, cast
 import torch
 from torch import nn
 
-from galahstream.learn.models.base import Architecture, Prediction, SpectraNetwork
-from galahstream.learn.models.heads import LabelHead, OutputKind
+from galahstream.learn.models.base import Architecture, OutputKind, Prediction, SpectraNetwork
+from galahstream.learn.models.heads import LabelHead
 from galahstream.validation import check_count
 
 
@@ -50,7 +50,7 @@ class NamedNetwork(SpectraNetwork):
         super().__init__()
         self.n_pixels = check_count("n_pixels", n_pixels, minimum=self.minimum_pixels)
         self.n_labels = check_count("n_labels", n_labels, minimum=1)
-        self.output: OutputKind = output
+        self.output = output
 
     def label_head(self, n_inputs: int) -> LabelHead:
         """Return the last layer."""
