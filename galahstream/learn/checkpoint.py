@@ -56,17 +56,20 @@ _RENAMED = {"total": "loss_sum", "waited": "wait_seconds", "seconds": "train_sec
 class RunSettings:
     """The settings that decide the weights of a run; device and number of workers do not.
 
-    The number of epochs may grow: a finished run can be continued.
+    The number of epochs may grow, unless the learning rate depends on it, and patience may change:
+    a finished run can be continued.
 
     Attributes
     ----------
     batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
-    label_errors
+    label_errors, schedule, clip_norm, overfit_batch
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     model : str
         The name of the network; that of its class if it is the user's own.
     store : str
         Fingerprint of the store.
+    schedule_epochs : int or None
+        The number of epochs, if the schedule of the learning rate depends on it.
     """
 
     batch_size: int = checked(partial(integer, minimum=1))
@@ -81,13 +84,19 @@ class RunSettings:
     loss: str = checked(text, default="mse")
     label_errors: bool = checked(boolean, default=False)
     model: str = checked(text, default=SpectraCNN.name)
+    schedule: str = checked(text, default="constant")
+    clip_norm: float | None = checked(optional(number), default=None)
+    overfit_batch: bool = checked(boolean, default=False)
+    schedule_epochs: int | None = checked(optional(integer), default=None)
 
     @classmethod
     def of_options(cls, options: TrainOptions, store: str, model: str) -> "RunSettings":
         """Return the settings of a run of the network `model` on the store `store`."""
-        names = [field.name for field in fields(cls) if field.name not in ("store", "model")]
+        others = ("store", "model", "schedule_epochs")
+        names = [field.name for field in fields(cls) if field.name not in others]
         values = {name: getattr(options, name) for name in names}
-        return cls(**values, store=store, model=model)
+        epochs = options.epochs if options.schedule == "cosine" else None
+        return cls(**values, store=store, model=model, schedule_epochs=epochs)
 
 
 @dataclass(frozen=True)

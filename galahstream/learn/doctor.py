@@ -104,7 +104,7 @@ class _Examination:
         network = make_network(options.model, *sizes, loss.output)
         self.network: SpectraNetwork = network.to(self.device)
         optimizer = make_adam(network.parameters(), options.lr, self.device)
-        self.step = TrainingStep(self.network, loss, optimizer)
+        self.step = TrainingStep(self.network, loss, optimizer, options.clip_norm)
 
     def setting(self) -> Setting:
         """Return what was measured with."""

@@ -15,12 +15,19 @@ class TrainingStep:
     loss : Loss
     optimizer : Optimizer
         Of the network's parameters.
+    clip_norm : float, optional
+        Largest norm of the gradients of all parameters together; larger ones are scaled down.
     """
 
     def __init__(
-        self, network: SpectraNetwork, loss: Loss, optimizer: torch.optim.Optimizer
+        self,
+        network: SpectraNetwork,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float | None = None,
     ) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
+        self._clip_norm = clip_norm
 
     def differentiate(self, flux: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
         """Compute the gradients of the loss of a batch.
@@ -41,6 +48,8 @@ class TrainingStep:
         loss = self._loss(prediction, *targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
         return loss.detach()
 
     def update(self) -> None:

@@ -49,7 +49,7 @@ class EventWriter(Observer):
 
     def finished(self, result: TrainingResult, test: LabelPairs) -> None:
         """Write the errors on the test stars, and the settings beside them."""
-        step = result.options.epochs
+        step = result.history[-1].epoch
         self._writer.add_scalar("loss/test", result.test_loss, step)
         self._add_metrics("test", result.test, step)
         for group in result.test_groups:
