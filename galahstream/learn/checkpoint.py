@@ -14,7 +14,7 @@ from galahstream.learn.models.base import SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.base import Observer
 from galahstream.learn.recipe import check_texts
-from galahstream.learn.results import EpochRecord
+from galahstream.learn.results import EpochRecord, LabelPairs, TrainingResult
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.saved_file import (
     FileKind,
@@ -43,6 +43,9 @@ from galahstream.validation import (
 
 SAVE_SECONDS = 60.0
 """Seconds of training after which its checkpoint is saved again, in mid-epoch."""
+
+MAX_SAVE_SHARE = 0.1
+"""Share of the time that saving after epochs may take."""
 
 _CHECKPOINT_FILE = FileKind(
     "galahstream checkpoint", 2, "remove it to start from scratch, or choose another folder"
@@ -232,7 +235,10 @@ class Checkpoint:
 
 
 class CheckpointSaver(Observer):
-    """Save a checkpoint after each epoch, in mid-epoch every `SAVE_SECONDS`, and at an interrupt.
+    """Save a checkpoint every `SAVE_SECONDS`, after epochs, at an interrupt and at the end.
+
+    After an epoch it is saved unless saving would take more than `MAX_SAVE_SHARE` of the time:
+    that of a network of 33 million parameters takes longer than its epochs on a GPU.
 
     Parameters
     ----------
@@ -243,25 +249,39 @@ class CheckpointSaver(Observer):
 
     def __init__(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
         self._checkpoint, self._trainer = checkpoint, trainer
-        self._saved_at = time.perf_counter()
+        self._saved_at, self._save_seconds = time.perf_counter(), 0.0
+        self._is_saved = False
 
     def batch_finished(self) -> None:
         """Save if the last checkpoint was saved `SAVE_SECONDS` ago or earlier."""
-        if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
-            self._save()
+        self._is_saved = False
+        self._save_after(SAVE_SECONDS)
 
     def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
-        """Save the state between two epochs."""
-        self._save()
+        """Save the state between two epochs, if that is worth its time."""
+        self._is_saved = False
+        self._save_after(min(self._save_seconds / MAX_SAVE_SHARE, SAVE_SECONDS))
+
+    def finished(self, result: TrainingResult, test: LabelPairs) -> None:
+        """Save the last state, from which a run is continued to more epochs."""
+        if not self._is_saved:
+            self._save()
 
     def interrupted(self, error: BaseException) -> None:
         """Save what was learned, and say in the error how to resume."""
         self._save()
         error.add_note(f"the run up to here is in {self._checkpoint.path}: resume it with --resume")
 
+    def _save_after(self, seconds: float) -> None:
+        if time.perf_counter() - self._saved_at >= seconds:
+            self._save()
+
     def _save(self) -> None:
+        started_at = time.perf_counter()
         self._checkpoint.save(self._trainer)
         self._saved_at = time.perf_counter()
+        self._save_seconds = self._saved_at - started_at
+        self._is_saved = True
 
 
 def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:

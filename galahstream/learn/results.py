@@ -236,7 +236,12 @@ def _plain(value: Json) -> Json:
     return finite_or_none(value) if isinstance(value, float) else value
 
 
+def snr_label(store: SpectraStore) -> str | None:
+    """Return the label that is the signal to noise: ``snr``, else the first that begins with it."""
+    names = [name for name in store.labels if name.startswith("snr")]
+    return "snr" if "snr" in names else next(iter(names), None)
+
+
 def _grouping_labels(store: SpectraStore) -> list[str]:
-    snr = [name for name in store.labels if name.startswith("snr")]
-    chosen = ["snr"] if "snr" in snr else snr[:1]
-    return chosen + [name for name in ("logg",) if name in store.labels]
+    snr = snr_label(store)
+    return [name for name in (snr, "logg") if name is not None and name in store.labels]

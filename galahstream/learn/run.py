@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.losses import LossName
@@ -187,6 +187,12 @@ def _is_written_by_us(path: Path) -> bool:
     return any(mark in beginning for mark in _MARKS)
 
 
+PictureName: TypeAlias = Literal[
+    "loss", "predictions", "residuals", "kiel", "calibration", "sensitivity"
+]
+"""The pictures of a run."""
+
+
 class RunFolder:
     """The folder of a run and the names of its files.
 
@@ -204,10 +210,8 @@ class RunFolder:
         One line per finished epoch.
     checkpoint : Path
         The state from which the run is resumed or continued.
-    loss_plot : Path
-        The losses over the epochs.
-    predictions_plot : Path
-        Predicted against true labels of the test stars.
+    pictures : tuple of Path
+        All pictures that a run may draw.
     """
 
     def __init__(self, path: Path) -> None:
@@ -217,8 +221,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.history = path / "history.csv"
         self.checkpoint = path / "checkpoint.pt"
-        self.loss_plot = path / "loss.png"
-        self.predictions_plot = path / "predictions.png"
+        self.pictures = tuple(self.picture(name) for name in get_args(PictureName))
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> "RunFolder":
@@ -238,8 +241,11 @@ class RunFolder:
     @property
     def _results(self) -> tuple[Path, ...]:
         """The files that a run writes over, but its checkpoint."""
-        pictures = (self.loss_plot, self.predictions_plot)
-        return (self.model, self.metrics, self.history, self.best_model, *pictures)
+        return (self.model, self.metrics, self.history, self.best_model, *self.pictures)
+
+    def picture(self, name: PictureName) -> Path:
+        """Return the file of a picture."""
+        return self.path / f"{name}.png"
 
     def finished_epochs(self) -> int | None:
         """Return the epochs of the finished run in this folder, or None if there is none."""

@@ -23,6 +23,7 @@ from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.schedule import ScheduleName
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
 from galahstream.stream.augmentation import Augmentation
@@ -71,7 +72,8 @@ def train(
     out : path-like
         Folder of the run: TensorBoard events, `checkpoint.pt`, `history.csv`,
         `model.pt` of the last epoch, `best.pt` of that with the lowest validation loss,
-        `metrics.json`, and pictures if matplotlib is installed.
+        `metrics.json`, and pictures if matplotlib is installed
+        (docs/predictions.md).
     epochs, batch_size : int
         At least 1.
     lr : float
@@ -209,15 +211,18 @@ class _Run:
             self._resume(checkpoint)
         first_epoch = self.trainer.state.epoch if resume else None
         observers = self.trainer.observers
+        if figures.has_matplotlib():
+            loss = self.trainer.loss.description
+            observers.append(PictureWriter(self.folder, loss, self.datasets.test))
         observers += [
-            EventWriter(self.folder.path, first_epoch),
+            EventWriter(self.folder, first_epoch),  # after the pictures, which it shows
             HistoryWriter(self.folder.history, self.trainer.state.history),
-            BestModelWriter(self.folder.best_model, self.model, self.trainer.state.history),
+            BestModelWriter(
+                self.folder.best_model, self.model, self.trainer.state.history, self.datasets
+            ),
             CheckpointSaver(checkpoint, self.trainer),
             ConsoleObserver(self.options.epochs, self.log, progress=progress),
         ]
-        if figures.has_matplotlib():
-            observers.append(PictureWriter(self.folder, self.trainer.loss.description))
         try:
             for observer in observers:
                 observer.started(self.model.network)
@@ -232,6 +237,9 @@ class _Run:
     def _finish(self) -> TrainingResult:
         pairs, test_loss = self.trainer.test()
         recipe, test = self.model.recipe, self.datasets.test
+        self.model.sample = TrainingSample.of_datasets(
+            self.model.network, self.datasets.train, self.datasets.val
+        )
         result = TrainingResult(
             model=self.model.to("cpu").eval(),
             out=self.folder.path,
