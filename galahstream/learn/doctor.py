@@ -18,11 +18,12 @@ import torch
 from galahstream.errors import OptionError
 from galahstream.learn.data import make_loaders, open_datasets
 from galahstream.learn.diagnosis import Diagnosis, Rates, Setting
-from galahstream.learn.losses import Loss, make_loss
+from galahstream.learn.losses import make_loss
 from galahstream.learn.models import make_network
-from galahstream.learn.models.base import SpectraNetwork, as_prediction
+from galahstream.learn.models.base import SpectraNetwork
 from galahstream.learn.optimizer import make_adam
 from galahstream.learn.run import TrainOptions
+from galahstream.learn.step import TrainingStep
 from galahstream.store.readers import RowSpan
 from galahstream.store.store import Store, open_store
 from galahstream.stream.dataset import SpectraDataset
@@ -98,11 +99,12 @@ class _Examination:
         ).train
         self.n_batches = 0
         torch.manual_seed(options.seed)
-        self.loss: Loss = make_loss(options.loss)
+        loss = make_loss(options.loss)
         sizes = self.dataset.n_pixels, len(self.dataset.label_names)
-        network = make_network(options.model, *sizes, self.loss.output)
+        network = make_network(options.model, *sizes, loss.output)
         self.network: SpectraNetwork = network.to(self.device)
-        self.optimizer = make_adam(network.parameters(), options.lr, self.device)
+        optimizer = make_adam(network.parameters(), options.lr, self.device)
+        self.step = TrainingStep(self.network, loss, optimizer, options.clip_norm)
 
     def setting(self) -> Setting:
         """Return what was measured with."""
@@ -219,10 +221,8 @@ class _Examination:
             yield from (rows[first : first + size] for first in range(0, len(rows), size))
 
     def _learn(self, flux: torch.Tensor, *targets: torch.Tensor) -> int:
-        loss = self.loss(as_prediction(self.network(flux)), *targets)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self.step.differentiate(flux, *targets)
+        self.step.update()
         return len(flux)
 
     def _synchronize(self) -> None:

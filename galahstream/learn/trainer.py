@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -10,14 +10,14 @@ import torch
 
 from galahstream.errors import TrainingDivergedError
 from galahstream.learn.data import Loaders, store_rows
-from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
-from galahstream.learn.models.base import as_prediction
+from galahstream.learn.losses import Loss, MeanSquaredError
 from galahstream.learn.observers.base import EpochStart, Observer
 from galahstream.learn.optimizer import make_adam
 from galahstream.learn.results import EpochRecord, LabelPairs
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.scaled_predictions import predict_scaled
 from galahstream.learn.schedule import epochs_since_best, learning_rate
+from galahstream.learn.step import TrainingStep
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.interrupts import delayed_interrupts
@@ -131,10 +131,12 @@ class Trainer:
         self.options = options
         self.loss: Loss = loss or MeanSquaredError()
         self.optimizer = make_adam(model.parameters(), options.lr, loaders.train.device)
+        self._step = TrainingStep(model.network, self.loss, self.optimizer, options.clip_norm)
         self.state = TrainerState()
         self.observers: list[Observer] = []
         self.n_stars = len(loaders.train.dataset)
         self._unread: list[_BatchLoss] = []
+        self._upcoming: Iterator[Sequence[torch.Tensor]] | None = None
 
     def fit(self) -> tuple[EpochRecord, ...]:
         """Train until all epochs are finished, or patience ends, and return their records.
@@ -206,6 +208,7 @@ class Trainer:
         OrderError
             If the position of the loader belongs to another store, split or order.
         """
+        self._upcoming = None
         self.loaders.train.load_state_dict(snapshot.position)
         torch.set_rng_state(snapshot.random)
         self.model.network.load_state_dict(snapshot.weights)
@@ -228,6 +231,7 @@ class Trainer:
             group["lr"] = rate
         if state.stars < self.n_stars:
             self._train_epoch()
+        self._read_next_epoch_ahead()
         started_at = time.perf_counter()
         pairs, val_loss = self._predict(self.loaders.val)
         record = EpochRecord(
@@ -242,10 +246,16 @@ class Trainer:
         )
         # Records and state together: Ctrl-C is delayed until both are complete.
         with delayed_interrupts():
-            self.loaders.train.set_epoch(state.epoch)
             state.start_next_epoch(record)
             for observer in self.observers:
                 observer.epoch_finished(record, self.model.network)
+
+    def _read_next_epoch_ahead(self) -> None:
+        """Let the workers read the first batches of the next epoch, during the validation."""
+        # The number of the next epoch, from 0, is that of this one, from 1.
+        self.loaders.train.set_epoch(self.state.epoch)
+        if self.state.epoch < self.options.epochs:
+            self._upcoming = iter(self.loaders.train)
 
     def _train_epoch(self) -> None:
         """Learn from the remaining batches of the current epoch."""
@@ -260,7 +270,8 @@ class Trainer:
             observer.epoch_started(start)
         self.model.train()
         requested_at = time.perf_counter()
-        for flux, *targets in self.loaders.train:
+        batches, self._upcoming = self._upcoming or iter(self.loaders.train), None
+        for flux, *targets in batches:
             self._train_batch(flux, targets, requested_at)
             for observer in self.observers:
                 observer.batch_finished()
@@ -271,19 +282,13 @@ class Trainer:
         self, flux: torch.Tensor, targets: list[torch.Tensor], requested_at: float
     ) -> None:
         received_at = time.perf_counter()
-        prediction = as_prediction(self.model.network(flux))
-        check_outputs(self.loss, prediction)
-        loss = self.loss(prediction, *targets)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.options.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        loss = self._step.differentiate(flux, *targets)
         state = self.state
         # Weights and state together: Ctrl-C is delayed until both are updated.
         with delayed_interrupts():
-            self.optimizer.step()
+            self._step.update()
             finished_at = time.perf_counter()
-            self._unread.append(_BatchLoss(loss.detach(), len(flux)))
+            self._unread.append(_BatchLoss(loss, len(flux)))
             state.stars += len(flux)
             state.wait_seconds += received_at - requested_at
             state.train_seconds += finished_at - requested_at

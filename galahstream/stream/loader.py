@@ -102,9 +102,10 @@ class SpectraLoader(DataLoader[Item]):
     Iterating gives (flux (B, L), labels (B, K)) float32 tensors. Each ``iter(loader)`` begins
     the next epoch, except the first one after construction, :meth:`set_epoch` or
     :meth:`load_state_dict`, which begins where those say; an iteration that is left early has
-    used up its epoch. ``len(loader)`` is the number of batches of a complete epoch. Workers run
-    until :meth:`close`. A batch belongs to the user: its memory is reused when no tensor refers
-    to it any more. Processes are started by forkserver or spawn, so a script needs its
+    used up its epoch. Workers begin to read when it is called, before the first batch is asked
+    for, and run until :meth:`close`. ``len(loader)`` is the number of batches of a complete
+    epoch. A batch belongs to the user: its memory is reused when no tensor refers to it any
+    more. Processes are started by forkserver or spawn, so a script needs its
     ``if __name__ == "__main__":``.
     """
 
@@ -182,17 +183,19 @@ class SpectraLoader(DataLoader[Item]):
         """Begin the next epoch, or what remains of the one that a loaded state is in."""
         if self._stream is None or not self._stream.is_alive:
             self._stream = self._new_stream()
-        epoch, rows_served = self.order.next_position
+        # Begun before a worker is: another sampler that is read may begin our order too.
+        iteration = self.order.begin()
+        epoch, rows_served = iteration.begin
         draws = self._draws(epoch)
         if not self._has_own_order:
             assert self.batch_sampler is not None
             sizes: deque[int] = deque()
             requests = _count_rows(self.batch_sampler, sizes, draws)
             batches = self._stream.batches(requests, self._collate)
-            return self._counted(self.order.begin(), batches, sizes)
+            return self._counted(iteration, batches, sizes)
         shard = self._shard(self.order.rows(epoch), rows_served)
         batches = self._stream.shard_batches(shard, self._collate, self.order.block, draws)
-        return self._positioned(self.order.begin(), batches, shard.served)
+        return self._positioned(iteration, batches, shard.served)
 
     def __len__(self) -> int:
         """Return the number of batches of a complete epoch, the same for every rank."""

@@ -1,6 +1,7 @@
 """The training loop without the files of a run."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from galahstream.learn.optimizer import has_fused_adam
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import EpochRecord
 from galahstream.learn.run import TrainOptions
+from galahstream.learn.scaled_predictions import predict_scaled
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.learn.trainer import Trainer
 from galahstream.store import Store
@@ -243,3 +245,44 @@ def test_adam_is_fused_where_torch_has_it(datasets: Datasets, loaders: Loaders) 
     assert new_trainer(datasets, loaders).optimizer.defaults["fused"]
     assert has_fused_adam(torch.device("cpu"))
     assert not has_fused_adam(torch.device("meta"))
+
+
+class SlowValidation:
+    """Stand for the validation: it ends when the training loader was asked for more stars."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, trainer: Trainer, read: list[int]) -> None:
+        self.read_during: list[list[int]] = []
+        self._read = read
+        self._trainer = trainer
+        monkeypatch.setattr(trainer_module, "predict_scaled", self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        is_last = self._trainer.state.epoch == OPTIONS.epochs
+        before, deadline = len(self._read), time.monotonic() + (0.2 if is_last else 5)
+        while time.monotonic() < deadline and len(self._read) < before + 32:
+            time.sleep(0.01)
+        self.read_during.append(self._read[before:])
+        return predict_scaled(*arguments)
+
+
+def test_the_next_epoch_is_read_ahead_while_the_stars_are_validated(
+    datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    read_batch = datasets.train.read_valid_batch
+
+    def recorded(indices: Any, *out: Any, draws: Any) -> Any:
+        read.extend(indices.tolist())
+        return read_batch(indices, *out, draws=draws)
+
+    monkeypatch.setattr(datasets.train, "read_valid_batch", recorded)
+    loaders = make_loaders(datasets, replace(OPTIONS, num_workers=1), torch.device("cpu"))
+    trainer = new_trainer(datasets, loaders)
+    validation = SlowValidation(monkeypatch, trainer, read)
+    trainer.fit()
+    loaders.close()
+    orders = [loaders.train.order.rows(epoch).tolist() for epoch in range(OPTIONS.epochs)]
+    during = validation.read_during
+    assert during == [orders[1][: len(during[0])], []]
+    assert len(during[0]) >= 32
+    assert read == orders[0] + orders[1]

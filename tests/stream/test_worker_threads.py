@@ -69,6 +69,39 @@ def test_no_more_is_read_ahead_than_the_depth() -> None:
     pool.close()
 
 
+def test_workers_begin_when_a_run_is_asked_for() -> None:
+    begun = threading.Event()
+
+    def read(request: BatchRequest) -> BatchTensors:
+        begun.set()
+        return echo(request)
+
+    asked: list[int] = []
+    pool = ThreadWorkerPool(read, 2, 3)
+    results = pool.run(requests(20, asked))
+    assert begun.wait(timeout=5)
+    assert len(asked) == 3
+    assert [int(index) for (index,) in results] == list(range(20))
+    pool.close()
+
+
+def test_a_run_that_is_dropped_before_its_first_result_is_cancelled() -> None:
+    may_read, read = threading.Event(), list[int]()
+
+    def wait_and_read(request: BatchRequest) -> BatchTensors:
+        may_read.wait(timeout=5)
+        read.append(int(request.indices[0]))
+        return echo(request)
+
+    pool = ThreadWorkerPool(wait_and_read, 1, 10)
+    results = pool.run(requests(20))
+    del results
+    may_read.set()
+    assert len(list(pool.run(requests(3)))) == 3
+    assert read in ([0, 0, 1, 2], [0, 1, 2])
+    pool.close()
+
+
 def test_two_runs_of_a_pool_at_a_time_do_not_mix() -> None:
     pool = ThreadWorkerPool(echo, 2, 3)
     pairs = list(zip(pool.run(requests(20)), pool.run(requests(20)), strict=True))

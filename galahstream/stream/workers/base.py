@@ -63,11 +63,11 @@ class WorkerPool(Protocol):
     def run(
         self, requests: Iterable[BatchRequest], batches_per_request: int = 1
     ) -> Iterator[BatchTensors]:
-        """Yield the tensors of each request, in order.
+        """Return the tensors of each request, in order; workers begin with them at once.
 
-        An exception in a worker is raised here, with its traceback and a note that
-        names the batch. Requests that are under way when the iteration ends early
-        are dropped.
+        An exception in a worker is raised when its tensors are asked for, with its traceback
+        and a note that names the batch. Requests that are under way when the iteration ends
+        early are dropped.
 
         Parameters
         ----------
@@ -163,19 +163,34 @@ def run_ahead(
     depth: int,
     batches_per_request: int,
 ) -> Iterator[BatchTensors]:
-    """Yield the tensors of each request in order, with up to `depth` requests submitted ahead.
+    """Return the tensors of each request in order, with up to `depth` requests submitted ahead.
+
+    The first ones are submitted before anything is asked for.
 
     Parameters
     ----------
     submit : callable
         Gives a worker a request and the name of its batches.
     """
+    results = _run_ahead(submit, requests, depth, batches_per_request)
+    next(results)
+    return results
+
+
+def _run_ahead(
+    submit: Callable[[BatchRequest, str], PendingBatch],
+    requests: Iterable[BatchRequest],
+    depth: int,
+    batches_per_request: int,
+) -> Iterator[BatchTensors]:
+    """Submit the first requests, yield nothing, and then the tensors of each request."""
     names = (batch_name(number, batches_per_request) for number in itertools.count())
     upcoming = zip(requests, names, strict=False)
     pending: deque[PendingBatch] = deque()
     try:
         for request, name in itertools.islice(upcoming, depth):
             pending.append(submit(request, name))
+        yield ()
         while pending:
             tensors = pending.popleft().wait()
             for request, name in itertools.islice(upcoming, 1):

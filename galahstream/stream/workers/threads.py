@@ -106,7 +106,7 @@ class ThreadWorkerPool:
     def run(
         self, requests: Iterable[BatchRequest], batches_per_request: int = 1
     ) -> Iterator[BatchTensors]:
-        """Yield the tensors of each request, in order.
+        """Return the tensors of each request, in order; workers begin with them at once.
 
         Raises
         ------
