@@ -11,7 +11,7 @@ JOBS ?= auto
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 SURVEY := data/mock
 
-.PHONY: help demo picture test coverage test-quick test-clients check lint faults damage fuzz soak wheel clean
+.PHONY: help demo picture test coverage test-quick test-clients check docs lint faults damage fuzz soak wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,9 @@ test-clients: .venv-clients/ready  ## Lightning, accelerate, ignite and torchdat
 
 check: test  ## all that `make test` does, then every example in the documents
 	$(BIN)/python -m pytest --doctest-glob="*.md" tests/test_docs.py docs README.md CONTRIBUTING.md
+
+docs: .venv/ready  ## the documents as web pages in docs/_build (1 minute)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 lint: .venv/ready  ## style, import directions, spelling and types
 	$(BIN)/ruff check .

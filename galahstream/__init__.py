@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from galahstream.errors import GalahStreamError as GalahStreamError
     from galahstream.learn.inference import evaluate as evaluate
     from galahstream.learn.inference import predict as predict
+    from galahstream.learn.inference import write_predictions as write_predictions
     from galahstream.learn.models import models as models
     from galahstream.learn.models.cnn import SpectraCNN as SpectraCNN
     from galahstream.learn.train import train as train
@@ -46,6 +47,7 @@ _LAZY_IMPORTS = {
     "load_model": "galahstream.learn.trained_model",
     "evaluate": "galahstream.learn.inference",
     "predict": "galahstream.learn.inference",
+    "write_predictions": "galahstream.learn.inference",
     "show_config": "galahstream.stream.config",
 }
 

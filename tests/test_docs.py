@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import galahstream
 from tests.conftest import Pair
 
 ROOT = Path(__file__).parents[1]
@@ -51,3 +52,17 @@ def test_the_documents_name_targets_that_exist() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"`make ([a-z-]+)", document.read_text(encoding="utf-8")):
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), (document, target)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\.\. auto\w+:: galahstream\.(\w+)$", page, flags=re.MULTILINE))
+    assert named == set(galahstream.__all__) - {"__version__"}
+
+
+def test_every_document_is_in_the_navigation() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for document in (ROOT / "docs").rglob("*.md"):
+        name = document.relative_to(ROOT / "docs").with_suffix("").as_posix()
+        in_navigation = name in index.split() or name.startswith("decisions/0")
+        assert in_navigation or name in ("index", "reference/commands"), name

@@ -20,7 +20,7 @@ class CommandResult:
     Attributes
     ----------
     text : str
-        Lines for standard output.
+        Lines for standard output; empty if the command wrote its result there itself.
     data : mapping of str to object
         What ``--json`` prints instead of the text: plain values, lists and mappings.
     status : int

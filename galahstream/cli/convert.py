@@ -49,7 +49,8 @@ def add_parser(commands: Commands) -> None:
     )
     _add_format_options(parser.add_argument_group("format of the store"))
     _add_source_options(parser.add_argument_group("labels, wavelengths and split"))
-    _add_spectrum_options(parser.add_argument_group("spectra of GALAH's FITS files"))
+    add_column_options(parser.add_argument_group("columns of Parquet files"))
+    _add_spectrum_options(parser.add_argument_group("spectra"))
     _add_catalogue_options(parser.add_argument_group("catalogue"))
     _add_run_options(parser.add_argument_group("running"))
 
@@ -123,6 +124,20 @@ def _add_source_options(group: argparse._ArgumentGroup) -> None:
         help="what to do with stars that have no usable pixel, are there twice, or have a damaged, "
         "unfinished or misnamed file (default: raise)",
     )
+
+
+def add_column_options(group: argparse._ArgumentGroup) -> None:
+    """Add the names of columns of Parquet files."""
+    for name, meaning, default in (
+        ("flux", "flux", "spectrum.flux, spectrum_flux or flux"),
+        ("wavelength", "wavelengths", "spectrum.lambda, spectrum_lambda, lambda or wavelength"),
+        ("ivar", "inverse variances of the flux, for --errors", "beside the flux"),
+    ):
+        group.add_argument(
+            f"--{name}-column",
+            metavar="NAME",
+            help=f"list column of {meaning} (default: {default})",
+        )
 
 
 def _add_spectrum_options(group: argparse._ArgumentGroup) -> None:
@@ -219,6 +234,9 @@ def run(options: argparse.Namespace) -> CommandResult:
         labels=options.labels,
         wavelength=options.wavelength,
         missing_values=options.missing_values,
+        flux_column=options.flux_column,
+        wavelength_column=options.wavelength_column,
+        ivar_column=options.ivar_column,
         frame=options.frame,
         grid=options.grid,
         resampling=options.resampling,

@@ -51,6 +51,10 @@ def run(options: argparse.Namespace) -> CommandResult:
         *label_lines(evaluation.labels),
         *group_lines(evaluation.groups),
     ]
+    if evaluation.not_compared:
+        compared = ", ".join(label.name for label in evaluation.labels)
+        missing = ", ".join(evaluation.not_compared)
+        lines.append(f"compared: {compared}; the store does not have {missing}")
     if not evaluation.same_split:
         lines.append("the model was trained with another split: it may have seen these stars")
     return CommandResult("\n".join(lines), evaluation.as_dict())

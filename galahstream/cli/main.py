@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], CommandResult] = options.run
     try:
         result = run(options)
-        status = write_line(as_json(result.data) if options.json else result.text)
+        text = as_json(result.data) if options.json else result.text
+        status = write_line(text) if text else 0
     except (GalahStreamError, OSError) as error:
         if options.debug:
             raise

@@ -22,8 +22,37 @@ def tolerate_any_encoding() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class StandardOutputError(Exception):
+    """Standard output could not be written to.
+
+    Attributes
+    ----------
+    status : int
+        The exit status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class StandardOutput:
+    """Standard output as a file, for results that are written in parts."""
+
+    def write(self, text: str) -> None:
+        """Write a text, or raise `StandardOutputError` if it cannot be written."""
+        status = write_text(text)
+        if status:
+            raise StandardOutputError(status)
+
+
 def write_line(text: str) -> int:
-    """Write text and a line break to standard output and return the exit status.
+    """Write text and a line break as :func:`write_text` does."""
+    return write_text(text if text.endswith("\n") else f"{text}\n")
+
+
+def write_text(text: str) -> int:
+    """Write text to standard output and return the exit status.
 
     The status is that of other Unix programs: 0, or 141 if the reader of a pipe
     went away (silently), or 1 if the text could not be written (with one line on
@@ -32,7 +61,7 @@ def write_line(text: str) -> int:
     if sys.stdout is None:  # closed by the caller
         return 0
     try:
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         _discard(sys.stdout)

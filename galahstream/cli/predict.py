@@ -1,7 +1,6 @@
 """``galahstream predict``: write the labels that a saved model predicts."""
 
 import argparse
-import io
 from pathlib import Path
 
 from galahstream.cli.command import (
@@ -11,6 +10,7 @@ from galahstream.cli.command import (
     add_model_options,
     check_output,
 )
+from galahstream.cli.output import StandardOutput, StandardOutputError, write_message
 from galahstream.errors import OptionError
 
 _STANDARD_OUTPUT = Path("-")
@@ -22,8 +22,8 @@ def add_parser(commands: Commands) -> None:
         commands,
         "predict",
         run,
-        "write the labels that a saved model predicts, as CSV",
-        "runs/first/model.pt store --out labels.csv",
+        "write the labels that a saved model predicts, as a table",
+        "runs/first/model.pt store --out labels.fits",
     )
     add_model_options(parser, split="all")
     parser.add_argument(
@@ -31,35 +31,46 @@ def add_parser(commands: Commands) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="CSV file to write; - writes to standard output",
+        help="table to write: .csv, .ecsv, .fits, .parquet or .npy; - writes CSV to standard "
+        "output",
     )
 
 
 def run(options: argparse.Namespace) -> CommandResult:
     """Predict labels, with or without labels in the store."""
-    from galahstream.learn.inference import predict
+    from galahstream.learn.flags import flag_count_lines
+    from galahstream.learn.inference import write_predictions
     from galahstream.learn.trained_model import load_model
 
-    if options.out == _STANDARD_OUTPUT and options.json:
+    is_printed = options.out == _STANDARD_OUTPUT
+    if is_printed and options.json:
         msg = "--out - and --json both write to standard output; choose one of them"
         raise OptionError(msg)
     check_output(options.out, options.model, options.store)
-    predictions = predict(
-        load_model(options.model),
-        options.store,
-        options.split,
-        batch_size=options.batch_size,
-        device=options.device,
-    )
-    if options.out == _STANDARD_OUTPUT:
-        table = io.StringIO(newline="")
-        predictions.write_rows(table)
-        return CommandResult(table.getvalue())
-    predictions.write_csv(options.out)
+    try:
+        table = write_predictions(
+            load_model(options.model),
+            options.store,
+            StandardOutput() if is_printed else options.out,
+            options.split,
+            batch_size=options.batch_size,
+            device=options.device,
+        )
+    except StandardOutputError as error:
+        return CommandResult("", status=error.status)
+    lines = flag_count_lines(table.flags)
+    if is_printed:
+        for line in lines:
+            write_message(line)
+        return CommandResult("")
     columns = ", ".join(
         f"{name} [{unit}]" if unit else name
-        for name, unit in zip(predictions.names, predictions.units, strict=True)
+        for name, unit in zip(table.names, table.units, strict=True)
     )
-    n_stars = len(predictions.ids)
-    text = f"{options.out}: {n_stars:,} stars, columns id, {columns}"
-    return CommandResult(text, {"path": str(options.out), "stars": n_stars})
+    lines = (f"{options.out}: {table.n_stars:,} stars, columns {columns}", *lines)
+    data = {
+        "path": str(options.out),
+        "stars": table.n_stars,
+        "flags": {str(flag.value): count for flag, count in table.flags.items()},
+    }
+    return CommandResult("\n".join(lines), data)

@@ -10,6 +10,7 @@ from galahstream.cli.text import group_lines, label_lines
 MODELS = ("reference", "compact", "starnet", "galah")
 MISSING = ("raise", "drop", "mask")
 LOSSES = ("mse", "nll", "full-nll")
+SCHEDULES = ("constant", "cosine", "plateau")
 
 
 def add_parser(commands: Commands) -> None:
@@ -102,6 +103,30 @@ def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: 0.001)")
     group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="learning rate of each epoch: constant, cosine (falls to nearly 0 in the last one) or "
+        "plateau (halved after 3 epochs without a better validation loss) (default: constant)",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after N epochs without a better validation loss (default: never)",
+    )
+    group.add_argument(
+        "--clip-norm",
+        type=float,
+        metavar="X",
+        help="scale the gradients of a step down to norm X where theirs is larger (default: never)",
+    )
+    group.add_argument(
+        "--overfit-batch",
+        action="store_true",
+        help="learn one batch over and over, to see that the network can",
+    )
+    group.add_argument(
         "--seed", type=int, default=42, help="seed of the weights and the shuffle (default: 42)"
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
@@ -129,6 +154,10 @@ def run(options: argparse.Namespace) -> CommandResult:
         augment=options.augment,
         loss=options.loss,
         label_errors=options.label_errors,
+        schedule=options.schedule,
+        patience=options.patience,
+        clip_norm=options.clip_norm,
+        overfit_batch=options.overfit_batch,
         resume=options.resume,
         overwrite=options.overwrite,
         report=write_message,
@@ -139,6 +168,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         *group_lines(result.test_groups),
         f"training and validation took {result.seconds:.1f} s",
         *result.notes,
+        f"the validation loss was lowest in epoch {result.best_epoch}, whose model is best.pt",
         f"model, history.csv, metrics.json and pictures are in {result.out}",
         f"tensorboard --logdir {result.out}",
     ]

@@ -38,7 +38,12 @@ def open_converted(source: AnySource, options: ConvertOptions, index: Path | Non
         star is left.
     """
     opening = partial(
-        open_input, source, on_bad=options.on_bad, index=index, progress=options.progress
+        open_input,
+        source,
+        on_bad=options.on_bad,
+        index=index,
+        progress=options.progress,
+        columns=options.columns,
     )
     if options.catalogue.path is None:
         opened = opening(options.labels)

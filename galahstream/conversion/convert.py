@@ -52,6 +52,7 @@ from galahstream.sources.joined import JoinedSource
 from galahstream.sources.matching import Join
 from galahstream.sources.npy import NpyPairSource
 from galahstream.sources.open import PathLike
+from galahstream.sources.parquet import ColumnNames
 from galahstream.sources.spectrum_options import GridChoice, MissingCamera, SpectrumOptions
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS, format_named
@@ -78,6 +79,9 @@ def convert(
     labels: LabelChoice = None,
     wavelength: PathLike | npt.ArrayLike | None = None,
     missing_values: Sequence[float] = (),
+    flux_column: str | None = None,
+    wavelength_column: str | None = None,
+    ivar_column: str | None = None,
     frame: Frame | None = None,
     grid: GridChoice | None = None,
     resampling: Resampling = "flux-conserving",
@@ -141,6 +145,10 @@ def convert(
         Label values that stand for a missing one, such as ``(-9999, 999999)``, to the
         precision of float32; they become NaN. ``store.info()["likely_fill_values"]``
         names those that look as if they were to be given here.
+    flux_column, wavelength_column, ivar_column : str, optional
+        For Parquet files: names of the list columns of flux, wavelengths and inverse variances
+        of the flux, or of fields of a struct, as in ``"spectrum.flux"``. Default: those of
+        MultimodalUniverse, as :class:`~galahstream.sources.parquet.ParquetSource` says.
     frame : {"observed", "rest"}, optional
         For folders of GALAH's FITS files: the frame of the wavelengths; default: as the files
         have it (DR3 at rest, DR4 observed). Another one needs a `grid`. For DR4 in the rest
@@ -152,7 +160,8 @@ def convert(
     resampling : {"flux-conserving", "linear"}
         How, see :mod:`galahstream.survey.resampling`.
     errors : bool
-        For folders of GALAH's FITS files: read the error of each pixel too.
+        For folders of GALAH's FITS files, and for Parquet files with inverse variances: read the
+        error of each pixel too.
     missing_camera : {"nan", "skip", "raise"}
         For folders of GALAH's FITS files: what to do with stars that lack the file of a
         camera, whose pixels are NaN by default.
@@ -229,6 +238,7 @@ def convert(
         labels=labels,
         wavelength=wavelength,
         missing_values=missing_values,
+        columns=ColumnNames(flux_column, wavelength_column, ivar_column),
         spectrum=SpectrumOptions(frame, grid, resampling, errors, missing_camera),
         catalogue=CatalogueOptions(catalogue, join, select, where, unmatched),
         groups=groups,

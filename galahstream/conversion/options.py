@@ -14,6 +14,7 @@ from galahstream.conversion.journal import Setting
 from galahstream.errors import OptionError
 from galahstream.sources.base import OnBad
 from galahstream.sources.matching import Join
+from galahstream.sources.parquet import ColumnNames
 from galahstream.sources.spectrum_options import SpectrumOptions
 from galahstream.store.layout import Compression, Dtype, FormatName
 from galahstream.store.quantization import DEFAULT_RANGE, Encoding, Float32, Quantized16
@@ -137,6 +138,7 @@ class ConvertOptions:
     labels: LabelChoice = None
     wavelength: str | os.PathLike[str] | npt.ArrayLike | None = field(default=None, compare=False)
     missing_values: Sequence[float] = ()
+    columns: ColumnNames = field(default_factory=ColumnNames)
     spectrum: SpectrumOptions = field(default_factory=SpectrumOptions)
     catalogue: CatalogueOptions = field(default_factory=CatalogueOptions)
     groups: str | None = None
@@ -209,6 +211,7 @@ class ConvertOptions:
         options = (Setting(name, drawn.get(name, getattr(self, name))) for name in _SETTINGS)
         return (
             *options,
+            *(Setting(f"{name}_column", value) for name, value in self.columns._asdict().items()),
             Setting("missing_camera", self.spectrum.missing_camera),
             *self.catalogue.settings,
             Setting("the version of galahstream", __version__),

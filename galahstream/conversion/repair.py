@@ -1,6 +1,8 @@
 """Restore the damaged rows of a store from its source; all other rows are copied."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,9 +14,14 @@ from galahstream.conversion.staging import check_apart, named_paths, resolved, s
 from galahstream.conversion.store_source import AnySource, open_input
 from galahstream.errors import LabelError, RepairError
 from galahstream.sources.base import Source
+from galahstream.sources.catalogue import Catalogue
 from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.galah_layout import Frame
+from galahstream.sources.huggingface import HubSource
+from galahstream.sources.joined import joined_columns, with_velocities
+from galahstream.sources.matching import Join, match_stars
 from galahstream.sources.open import PathLike
+from galahstream.sources.parquet import ColumnNames, ParquetSource
 from galahstream.sources.spectrum_options import GridChoice, SpectrumOptions
 from galahstream.store import Store, open_store
 from galahstream.store.formats import format_of
@@ -30,7 +37,15 @@ from galahstream.system.progress import progress_bar
 _StoredRow = npt.NDArray[Any]
 
 
-def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.NDArray[np.int64]:
+def repair(
+    path: PathLike,
+    source: AnySource,
+    *,
+    columns: ColumnNames | None = None,
+    catalogue: PathLike | None = None,
+    join: Join = "sobject_id",
+    progress: bool = True,
+) -> npt.NDArray[np.int64]:
     """Restore the damaged rows of a store from the source that it was converted from.
 
     The store is written again beside itself, byte for byte as it was before it was
@@ -46,6 +61,12 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
         What the store was converted from, or another store of the same spectra. A
         spectrum is looked for at its ``source_row``, then among those of the same id; its
         digest decides.
+    columns : ColumnNames, optional
+        Those of Parquet files that were named in the conversion.
+    catalogue : path-like, optional
+        The catalogue of the conversion, if spectra were shifted to rest with its velocities.
+    join : {"sobject_id", "tmass_id", "gaiadr3_source_id"}
+        How its stars were matched.
     progress : bool
         Show progress bars on a terminal when it takes longer than a second.
 
@@ -57,7 +78,8 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     Raises
     ------
     RepairError
-        If the source's spectra are not those that the store was converted from.
+        If the source's spectra are not those that the store was converted from, or it takes the
+        catalogue to tell.
     StoreFormatError
         If the store cannot be opened.
     OptionError
@@ -68,8 +90,11 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
         if len(damaged):
-            opened = _open_spectra(source, store, progress)
+            opened = _open_spectra(source, store, columns, progress)
             opened = _as_stored(opened, store)
+            if catalogue is not None:
+                opened = _with_velocities(opened, Path(catalogue), join)
+            _check_velocities(opened, store)
             check_apart(destination, map(resolved, (*opened.files, *opened.folders)))
             restored: dict[str, dict[int, _StoredRow]] = {}
             for name, array in store.spectra.items():
@@ -79,11 +104,14 @@ def repair(path: PathLike, source: AnySource, *, progress: bool = True) -> npt.N
     return damaged
 
 
-def _open_spectra(source: AnySource, store: Store, progress: bool) -> Source:
+def _open_spectra(
+    source: AnySource, store: Store, columns: ColumnNames | None, progress: bool
+) -> Source:
+    opening = partial(open_input, source, on_bad="skip", progress=progress, columns=columns)
     try:
-        return open_input(source, on_bad="skip", progress=progress)
+        return opening()
     except LabelError:  # columns without names, which may have those of the store
-        return open_input(source, list(store.labels), on_bad="skip", progress=progress)
+        return opening(list(store.labels))
 
 
 def _as_stored(source: Source, store: Store) -> Source:
@@ -92,14 +120,33 @@ def _as_stored(source: Source, store: Store) -> Source:
     grid: GridChoice | None = None
     if known.grid is not None and known.grid != source.provenance.grid:
         grid = known.grid if known.grid in GRIDS else store.wavelength
-    is_of_files = isinstance(source, FitsSource)
+    files = source.original if isinstance(source, HubSource) else source
+    is_of_files = isinstance(files, FitsSource)
     options = SpectrumOptions(
         frame=cast("Frame | None", known.frame) if is_of_files else None,
         grid=grid,
         resampling=cast("Resampling", known.resampling or "flux-conserving"),
-        errors=is_of_files and store.error is not None,
+        errors=isinstance(files, FitsSource | ParquetSource) and store.error is not None,
     )
     return with_spectrum_options(source, options, None)
+
+
+def _with_velocities(source: Source, path: Path, join: Join) -> Source:
+    catalogue = Catalogue(path)
+    catalogue.load(joined_columns(catalogue, join))
+    return with_velocities(source, catalogue, match_stars(source, catalogue, join))
+
+
+def _check_velocities(source: Source, store: Store) -> None:
+    """Raise `RepairError` if spectra would be shifted to rest with other velocities."""
+    stored, found = store.provenance.velocities, source.provenance.velocities
+    if stored == "catalogue" and found == "files":
+        msg = (
+            f"{store.path}: its spectra were shifted to rest with the velocities of a catalogue, "
+            f"and {source.name} alone has others; give that catalogue too (catalogue=, "
+            f"--catalogue FILE, and --join as it was)"
+        )
+        raise RepairError(msg)
 
 
 def _restored_row(store: Store, source: Source, row: int, name: str) -> _StoredRow:

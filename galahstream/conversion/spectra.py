@@ -3,6 +3,8 @@
 from galahstream.errors import OptionError
 from galahstream.sources.base import Source
 from galahstream.sources.galah_fits import FitsSource
+from galahstream.sources.huggingface import HubSource
+from galahstream.sources.parquet import ParquetSource
 from galahstream.sources.resampled import Resampled
 from galahstream.sources.spectrum_options import SpectrumOptions
 
@@ -19,8 +21,12 @@ def with_spectrum_options(source: Source, options: SpectrumOptions, jobs: int | 
     BadSpectraError
         If a star lacks a camera and must not.
     """
+    if isinstance(source, HubSource):
+        return source.of(with_spectrum_options(source.original, options, jobs))
     if isinstance(source, FitsSource):
         return source.with_options(source.options if options.is_default else options, jobs)
+    if isinstance(source, ParquetSource) and options.errors:
+        source = source.with_errors()
     _check(source, options)
     if options.target is None:
         return source

@@ -15,6 +15,7 @@ from galahstream.sources.base import OnBad, SkippedStar, Source, Spectra, explai
 from galahstream.sources.hdf5 import is_hdf5_file
 from galahstream.sources.huggingface import is_hub_address
 from galahstream.sources.open import Arrays, PathLike, open_source
+from galahstream.sources.parquet import ColumnNames
 from galahstream.store import Store, open_store
 from galahstream.store.formats import FORMATS
 from galahstream.store.formats.npy import is_store_folder
@@ -146,13 +147,14 @@ def open_input(
     *,
     index: Path | None = None,
     progress: bool = False,
+    columns: ColumnNames | None = None,
 ) -> Source:
     """Open a store, or what :func:`~galahstream.sources.open.open_source` takes, as that does."""
     if isinstance(source, Store):
-        return StoreSource(source.path, labels)
-    if isinstance(source, str | os.PathLike) and _is_store(source):
-        return StoreSource(Path(source), labels)
-    return open_source(source, labels, on_bad, index=index, progress=progress)
+        source = StoreSource(source.path, labels)
+    elif isinstance(source, str | os.PathLike) and _is_store(source):
+        source = StoreSource(Path(source), labels)
+    return open_source(source, labels, on_bad, index=index, progress=progress, columns=columns)
 
 
 def _is_store(source: PathLike) -> bool:

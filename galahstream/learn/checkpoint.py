@@ -14,7 +14,7 @@ from galahstream.learn.models.base import SpectraNetwork
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.observers.base import Observer
 from galahstream.learn.recipe import check_texts
-from galahstream.learn.results import EpochRecord
+from galahstream.learn.results import EpochRecord, LabelPairs, TrainingResult
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.saved_file import (
     FileKind,
@@ -44,6 +44,9 @@ from galahstream.validation import (
 SAVE_SECONDS = 60.0
 """Seconds of training after which its checkpoint is saved again, in mid-epoch."""
 
+MAX_SAVE_SHARE = 0.1
+"""Share of the time that saving after epochs may take."""
+
 _CHECKPOINT_FILE = FileKind(
     "galahstream checkpoint", 2, "remove it to start from scratch, or choose another folder"
 )
@@ -56,17 +59,20 @@ _RENAMED = {"total": "loss_sum", "waited": "wait_seconds", "seconds": "train_sec
 class RunSettings:
     """The settings that decide the weights of a run; device and number of workers do not.
 
-    The number of epochs may grow: a finished run can be continued.
+    The number of epochs may grow, unless the learning rate depends on it, and patience may change:
+    a finished run can be continued.
 
     Attributes
     ----------
     batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
-    label_errors
+    label_errors, schedule, clip_norm, overfit_batch
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     model : str
         The name of the network; that of its class if it is the user's own.
     store : str
         Fingerprint of the store.
+    schedule_epochs : int or None
+        The number of epochs, if the schedule of the learning rate depends on it.
     """
 
     batch_size: int = checked(partial(integer, minimum=1))
@@ -81,13 +87,19 @@ class RunSettings:
     loss: str = checked(text, default="mse")
     label_errors: bool = checked(boolean, default=False)
     model: str = checked(text, default=SpectraCNN.name)
+    schedule: str = checked(text, default="constant")
+    clip_norm: float | None = checked(optional(number), default=None)
+    overfit_batch: bool = checked(boolean, default=False)
+    schedule_epochs: int | None = checked(optional(integer), default=None)
 
     @classmethod
     def of_options(cls, options: TrainOptions, store: str, model: str) -> "RunSettings":
         """Return the settings of a run of the network `model` on the store `store`."""
-        names = [field.name for field in fields(cls) if field.name not in ("store", "model")]
+        others = ("store", "model", "schedule_epochs")
+        names = [field.name for field in fields(cls) if field.name not in others]
         values = {name: getattr(options, name) for name in names}
-        return cls(**values, store=store, model=model)
+        epochs = options.epochs if options.schedule == "cosine" else None
+        return cls(**values, store=store, model=model, schedule_epochs=epochs)
 
 
 @dataclass(frozen=True)
@@ -223,7 +235,10 @@ class Checkpoint:
 
 
 class CheckpointSaver(Observer):
-    """Save a checkpoint after each epoch, in mid-epoch every `SAVE_SECONDS`, and at an interrupt.
+    """Save a checkpoint every `SAVE_SECONDS`, after epochs, at an interrupt and at the end.
+
+    After an epoch it is saved unless saving would take more than `MAX_SAVE_SHARE` of the time:
+    that of a network of 33 million parameters takes longer than its epochs on a GPU.
 
     Parameters
     ----------
@@ -234,25 +249,39 @@ class CheckpointSaver(Observer):
 
     def __init__(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
         self._checkpoint, self._trainer = checkpoint, trainer
-        self._saved_at = time.perf_counter()
+        self._saved_at, self._save_seconds = time.perf_counter(), 0.0
+        self._is_saved = False
 
     def batch_finished(self) -> None:
         """Save if the last checkpoint was saved `SAVE_SECONDS` ago or earlier."""
-        if time.perf_counter() - self._saved_at >= SAVE_SECONDS:
-            self._save()
+        self._is_saved = False
+        self._save_after(SAVE_SECONDS)
 
     def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
-        """Save the state between two epochs."""
-        self._save()
+        """Save the state between two epochs, if that is worth its time."""
+        self._is_saved = False
+        self._save_after(min(self._save_seconds / MAX_SAVE_SHARE, SAVE_SECONDS))
+
+    def finished(self, result: TrainingResult, test: LabelPairs) -> None:
+        """Save the last state, from which a run is continued to more epochs."""
+        if not self._is_saved:
+            self._save()
 
     def interrupted(self, error: BaseException) -> None:
         """Save what was learned, and say in the error how to resume."""
         self._save()
         error.add_note(f"the run up to here is in {self._checkpoint.path}: resume it with --resume")
 
+    def _save_after(self, seconds: float) -> None:
+        if time.perf_counter() - self._saved_at >= seconds:
+            self._save()
+
     def _save(self) -> None:
+        started_at = time.perf_counter()
         self._checkpoint.save(self._trainer)
         self._saved_at = time.perf_counter()
+        self._save_seconds = self._saved_at - started_at
+        self._is_saved = True
 
 
 def _read_snapshot(content: Mapping[str, Any], trainer: Trainer) -> Snapshot:

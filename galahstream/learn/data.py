@@ -1,11 +1,12 @@
 """The spectra of a training run: one dataset and one loader for each split."""
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import Subset
 
 from galahstream.errors import LabelError, SplitError
 from galahstream.learn.results import SplitCounts
@@ -100,16 +101,19 @@ def _check_splits(store: SpectraStore) -> None:
 
 
 def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:
-    """Return the loaders of the datasets; only training stars are shuffled and augmented."""
+    """Return the loaders of the datasets; only training stars are shuffled and augmented.
+
+    With `overfit_batch` every training batch is the first one, and an epoch has as many as usual.
+    """
     size, workers = options.batch_size, options.num_workers
     val, test = (
         SpectraLoader(dataset, size, seed=options.seed, num_workers=workers, device=device)
         for dataset in (datasets.val, datasets.test)
     )
     train = SpectraLoader(
-        datasets.train,
+        _first_batch_repeated(datasets.train, size) if options.overfit_batch else datasets.train,
         size,
-        shuffle=True,
+        shuffle=not options.overfit_batch,
         seed=options.seed,
         num_workers=workers,
         device=device,
@@ -119,6 +123,17 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
     return Loaders(train, val, test)
 
 
-def store_rows(dataset: SpectraDataset, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the rows in the store of items of a dataset of training."""
-    return dataset.rows[items]
+def _first_batch_repeated(dataset: SpectraDataset, size: int) -> Subset[Any]:
+    items = np.arange(min(size, len(dataset)))
+    repeated: Any = np.tile(items, -(-len(dataset) // size))
+    return Subset(dataset, repeated)
+
+
+def store_rows(
+    dataset: SpectraDataset | Subset[Any], items: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the rows in the store of items that the loader of the training stars reads."""
+    if isinstance(dataset, SpectraDataset):
+        return dataset.rows[items]
+    parent: Any = dataset.dataset
+    return store_rows(parent, np.asarray(dataset.indices)[items])

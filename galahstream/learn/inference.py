@@ -1,84 +1,50 @@
 """Use a trained model: measure its errors on a store, and predict the labels of stars."""
 
-import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from galahstream.errors import CheckpointError, LabelError, WavelengthError
-from galahstream.learn.losses import make_loss
+from galahstream.errors import CheckpointError, LabelError
+from galahstream.learn.features import recorded_hidden_layer
+from galahstream.learn.flags import PredictionFlag
+from galahstream.learn.losses import check_outputs, make_loss
 from galahstream.learn.metrics import GroupMetrics, LabelMetrics
-from galahstream.learn.recipe import NATIVE, GridIdentity, Recipe, wavelength_range
+from galahstream.learn.model_input import open_model_input
+from galahstream.learn.predictions import Predictions
+from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import (
     Json,
     finite_or_none,
     metrics_by_group,
     metrics_by_name,
 )
-from galahstream.learn.scaled_predictions import predict_scaled
+from galahstream.learn.scaled_predictions import (
+    ScaledPredictions,
+    predict_scaled,
+    predicted_batches,
+)
 from galahstream.learn.trained_model import TrainedModel
-from galahstream.store import SpectraStore
+from galahstream.learn.training_sample import StarChecks, bad_pixel_fractions
+from galahstream.sources.table_writers import (
+    CsvWriter,
+    TableLayout,
+    TableWriter,
+    TextFile,
+    writing_table,
+)
+from galahstream.store import SpectraStore, open_store
 from galahstream.stream.dataset import SpectraDataset, Split
-from galahstream.stream.label_table import ERROR_PREFIX, Missing
+from galahstream.stream.label_table import Missing
 from galahstream.stream.loader import SpectraLoader
-from galahstream.survey.grids import GRIDS
-from galahstream.system.atomic import atomic_write
+from galahstream.system.progress import progress_bar
 
-MAX_WAVELENGTH_OFFSET = 5.0
-"""Largest difference in Å between the grids of training and prediction.
-
-The zero points of stars observed with one spectrograph differ by less.
-"""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predicted labels of n stars.
-
-    Attributes
-    ----------
-    ids : ndarray, shape (n,), int64
-    labels : ndarray, shape (n, K), float64
-        Values in `units`.
-    names, units : tuple of str
-        Names and units of the K labels.
-    uncertainties : ndarray, shape (n, K), float64, or None
-        Their 1 σ in `units`, if the model was trained with a likelihood (``"nll"``).
-    """
-
-    ids: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.float64]
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    uncertainties: npt.NDArray[np.float64] | None = None
-
-    def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a table with a column for the ids and one for each label, atomically.
-
-        Columns of uncertainties, where there are any, follow the labels: ``e_teff`` is that of
-        ``teff``. Devices and pipes, such as ``/dev/stdout``, are written to as they are.
-        """
-        with (
-            atomic_write(Path(path)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            self.write_rows(file)
-
-    def write_rows(self, file: TextIO) -> None:
-        """Write the table of :meth:`write_csv` to an open text file."""
-        writer = csv.writer(file)
-        names, values = [*self.names], self.labels
-        if self.uncertainties is not None:
-            names += [ERROR_PREFIX + name for name in self.names]
-            values = np.hstack((self.labels, self.uncertainties))
-        writer.writerow(["id", *names])
-        for star, row in zip(self.ids, values, strict=True):
-            writer.writerow([int(star), *(f"{value:.6g}" for value in row)])
+PART_ROWS = 8192
+"""Stars whose predictions are in memory, and written, at a time."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +63,8 @@ class Evaluation:
         Whether the split of the store is the one that the model was trained with.
     groups : tuple of GroupMetrics
         Errors in bins of signal to noise, and of dwarfs and giants.
+    not_compared : tuple of str
+        Labels of the model that the store does not have.
     """
 
     split: str
@@ -105,6 +73,7 @@ class Evaluation:
     labels: tuple[LabelMetrics, ...]
     same_split: bool
     groups: tuple[GroupMetrics, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     def as_dict(self) -> Mapping[str, Json]:
         """Return plain values that JSON can hold, with None for NaN."""
@@ -115,6 +84,7 @@ class Evaluation:
             "labels": metrics_by_name(self.labels),
             "same_split": self.same_split,
             "groups": metrics_by_group(self.groups),
+            "not_compared": self.not_compared,
         }
 
 
@@ -135,7 +105,7 @@ def evaluate(
     ----------
     model : TrainedModel
     store : SpectraStore or path-like
-        A store with the labels of the model.
+        A store with labels of the model; those that both have are compared.
     split : {"train", "val", "test", "all"}
     missing : {"raise", "drop", "mask"}
         What to do with stars that lack a label: ``"mask"`` uses the labels that they have.
@@ -157,16 +127,18 @@ def evaluate(
         If the model was trained on spectra of another length, frame or wavelength grid, or on
         a window that the store does not have.
     LabelError
-        If the store lacks a label of the model, or has it in another unit.
+        If the store has no label of the model, or has one in another unit.
     """
-    recipe = _check_model(model).recipe
-    dataset = _open_dataset(recipe, store, split, recipe.labels, missing, label_errors=label_errors)
-    if not dataset.label_names:
-        msg = f"{dataset.store.path} has no labels to compare with; use 'predict' instead"
-        raise LabelError(msg)
+    opened = open_store(store) if isinstance(store, str | os.PathLike) else store
+    full = _check_model(model).recipe
+    recipe = full.of_labels(_compared_labels(full, opened))
+    dataset = open_model_input(
+        recipe, opened, split, recipe.labels, missing, label_errors=label_errors
+    )
     _check_units(dataset, recipe)
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, loss = predict_scaled(model.network, loader, make_loss(model.loss))
+    columns = [full.labels.index(name) for name in recipe.labels]
+    with _open_loader(dataset, batch_size, num_workers, device) as loader:
+        scaled, loss = predict_scaled(model.network, loader, make_loss(model.loss), columns)
     pairs = scaled.paired(recipe, dataset)
     return Evaluation(
         split=split,
@@ -175,6 +147,7 @@ def evaluate(
         labels=pairs.metrics(recipe),
         same_split=dataset.store.split_fingerprint == recipe.split_fingerprint,
         groups=pairs.group_metrics(recipe, dataset.store, dataset.rows),
+        not_compared=tuple(name for name in full.labels if name not in recipe.labels),
     )
 
 
@@ -186,6 +159,7 @@ def predict(
     batch_size: int = 32,
     num_workers: int = 2,
     device: str = "auto",
+    progress: bool = True,
 ) -> Predictions:
     """Return the labels that a trained model predicts for stars, which need no labels themselves.
 
@@ -198,6 +172,8 @@ def predict(
         Those of :class:`~galahstream.SpectraLoader`.
     device : str
         ``"auto"`` chooses cuda, else mps, else cpu.
+    progress : bool
+        Show a progress bar on a terminal.
 
     Returns
     -------
@@ -209,12 +185,146 @@ def predict(
         If the model was trained on spectra of another length, frame or wavelength grid, or on
         a window that the store does not have.
     """
-    recipe = _check_model(model).recipe
-    dataset = _open_dataset(recipe, store, split, None)
-    with SpectraLoader(dataset, batch_size, num_workers=num_workers, device=str(device)) as loader:
-        scaled, _ = predict_scaled(model.network, loader, make_loss(model.loss))
-    labels, uncertainties = scaled.in_units(recipe)
-    return Predictions(dataset.ids, labels, recipe.labels, recipe.units, uncertainties)
+    dataset = open_model_input(_check_model(model).recipe, store, split, None)
+    with _open_loader(dataset, batch_size, num_workers, device) as loader:
+        return Predictions.joined(_predicted_parts(model, loader, progress=progress))
+
+
+class WrittenTable(NamedTuple):
+    """What :func:`write_predictions` wrote.
+
+    Attributes
+    ----------
+    n_stars : int
+    names, units : tuple of str
+        Names and units of the columns.
+    flags : mapping of PredictionFlag to int
+        The number of stars with each flag that the model can set.
+    """
+
+    n_stars: int
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    flags: Mapping[PredictionFlag, int]
+
+
+def write_predictions(
+    model: TrainedModel,
+    store: SpectraStore | str | os.PathLike[str],
+    out: str | os.PathLike[str] | TextFile,
+    split: Split = "all",
+    *,
+    batch_size: int = 32,
+    num_workers: int = 2,
+    device: str = "auto",
+    progress: bool = True,
+) -> WrittenTable:
+    """Predict the labels of stars into a table, part by part: memory does not grow with it.
+
+    Parameters
+    ----------
+    model, store, split, batch_size, num_workers, device, progress
+        As for :func:`predict`.
+    out : path-like or text file
+        A file whose suffix is .csv, .ecsv, .fits, .parquet or .npy, as in
+        :meth:`~galahstream.learn.predictions.Predictions.write`: it appears when it is complete.
+        An open text file gets CSV.
+
+    Returns
+    -------
+    WrittenTable
+
+    Raises
+    ------
+    CheckpointError
+        As for :func:`predict`.
+    OptionError
+        If the suffix is not that of a format, or FITS cannot hold a name or a unit.
+    ExtraMissingError
+        If pyarrow, for Parquet, is not installed.
+    """
+    dataset = open_model_input(_check_model(model).recipe, store, split, None)
+    with _open_loader(dataset, batch_size, num_workers, device) as loader:
+        none = _no_predictions(model)
+        layout, counts = none.layout(len(dataset)), dict.fromkeys(none.checked, 0)
+        with _open_table(out, layout) as table:
+            for part in _predicted_parts(model, loader, progress=progress):
+                table.write(part.table_columns())
+                for flag in counts:
+                    counts[flag] += int(np.count_nonzero(part.flags & flag))
+    names, units = zip(*((column.name, column.unit) for column in layout.columns), strict=True)
+    return WrittenTable(len(dataset), names, units, counts)
+
+
+def _open_table(
+    out: str | os.PathLike[str] | TextFile, layout: TableLayout
+) -> AbstractContextManager[TableWriter]:
+    if isinstance(out, str | os.PathLike):
+        return writing_table(Path(out), layout)
+    return nullcontext(CsvWriter(out, layout))
+
+
+def _no_predictions(model: TrainedModel) -> Predictions:
+    """Return what a model predicts for no star: the columns of its tables."""
+    recipe, loss = model.recipe, make_loss(model.loss)
+    labels = np.empty((0, len(recipe.labels)))
+    return Predictions(
+        ids=np.empty(0, np.int64),
+        labels=labels,
+        names=recipe.labels,
+        units=recipe.units,
+        flags=np.empty(0, np.int32),
+        uncertainties=labels if "log_variance" in loss.required_outputs else None,
+        checked=StarChecks(model.sample).checked,
+    )
+
+
+def _predicted_parts(
+    model: TrainedModel, loader: SpectraLoader, *, progress: bool
+) -> Iterator[Predictions]:
+    """Yield the predictions of all stars of a loader, at most `PART_ROWS` stars at a time."""
+    batches: list[Predictions] = []
+    n_stars = 0
+    with progress_bar(len(loader.dataset), "predicting", enabled=progress) as bar:
+        for batch in _predicted_stars(model, loader):
+            if n_stars + len(batch.ids) > PART_ROWS and batches:
+                yield Predictions.joined(batches)
+                batches, n_stars = [], 0
+            batches.append(batch)
+            n_stars += len(batch.ids)
+            bar.update(len(batch.ids))
+    yield Predictions.joined(batches)
+
+
+def _predicted_stars(model: TrainedModel, loader: SpectraLoader) -> Iterator[Predictions]:
+    """Yield the predictions of each batch."""
+    recipe, dataset, loss = model.recipe, loader.dataset, make_loss(model.loss)
+    checks, start = StarChecks(model.sample, loader.device), 0
+    with recorded_hidden_layer(model.network) as hidden:
+        for prediction, _ in predicted_batches(model.network, loader):
+            check_outputs(loss, prediction)
+            scaled = ScaledPredictions.of_output(prediction, loss)
+            labels, uncertainties = scaled.in_units(recipe)
+            rows = dataset.rows[start : start + len(labels)]
+            start += len(rows)
+            yield Predictions(
+                dataset.store.ids[rows],
+                labels,
+                recipe.labels,
+                recipe.units,
+                checks.flags(labels, bad_pixel_fractions(dataset, rows), hidden.values),
+                uncertainties,
+                checks.checked,
+            )
+
+
+def _open_loader(
+    dataset: SpectraDataset, batch_size: int, num_workers: int, device: str
+) -> SpectraLoader:
+    """Return a loader of all stars in their order, also in one of several ranks."""
+    return SpectraLoader(
+        dataset, batch_size, num_workers=num_workers, device=str(device), rank=0, world_size=1
+    )
 
 
 def _check_model(model: object) -> TrainedModel:
@@ -227,98 +337,19 @@ def _check_model(model: object) -> TrainedModel:
     return model
 
 
-def _open_dataset(
-    recipe: Recipe,
-    store: SpectraStore | str | os.PathLike[str],
-    split: Split,
-    labels: tuple[str, ...] | None,
-    missing: Missing = "raise",
-    *,
-    label_errors: bool = False,
-) -> SpectraDataset:
-    """Return a dataset prepared like the training data of a model, after checking that it fits."""
-    try:
-        dataset = SpectraDataset(
-            store,
-            split,
-            labels=labels,
-            window=recipe.window,
-            transform=recipe.transform,
-            target_transform=recipe.target_transform,
-            missing=missing,
-            return_label_errors=label_errors,
-        )
-    except WavelengthError as error:
-        msg = f"the store does not have the pixels that the model was trained on: {error}"
-        raise CheckpointError(msg) from error
-    _check_frame(dataset, recipe)
-    _check_grid(dataset, recipe)
-    if dataset.n_pixels != recipe.n_pixels:
-        msg = (
-            f"{dataset.store.path} has {dataset.n_pixels} pixels per star and the model takes "
-            f"{recipe.n_pixels}; use a store of the survey it was trained on"
-        )
-        raise CheckpointError(msg)
-    if len(dataset) == 0:
-        msg = f"{dataset.store.path} has no star in {split!r}; choose another split, such as 'all'"
+def _compared_labels(recipe: Recipe, store: SpectraStore) -> tuple[str, ...]:
+    """Return the labels that a model and a store have, in the order of the model."""
+    if not store.labels:
+        msg = f"{store.path} has no labels to compare with; use 'predict' instead"
         raise LabelError(msg)
-    _check_wavelengths(dataset, recipe)
-    return dataset
-
-
-def _check_frame(dataset: SpectraDataset, recipe: Recipe) -> None:
-    frame, expected = dataset.store.provenance.frame, recipe.frame
-    if frame is not None and expected is not None and frame != expected:
+    names = tuple(name for name in recipe.labels if name in store.labels)
+    if not names:
         msg = (
-            f"{dataset.store.path} holds spectra in the {frame} frame, and the model was trained "
-            f"in the {expected} frame; convert them into the {expected} frame "
-            f"(frame={expected!r}, --frame {expected}), or use another model"
+            f"{store.path} has the labels {', '.join(store.labels)}, and the model predicts none "
+            f"of them but {', '.join(recipe.labels)}; use 'predict' instead"
         )
-        raise CheckpointError(msg)
-
-
-def _check_grid(dataset: SpectraDataset, recipe: Recipe) -> None:
-    grid, expected = GridIdentity.of_dataset(dataset), recipe.grid
-    if grid.differs_from(expected):
-        found = _described(grid, dataset.n_pixels, wavelength_range(dataset))
-        trained = _described(expected, recipe.n_pixels, recipe.wavelength_range)
-        if expected.name in GRIDS:
-            name = expected.name
-            cure = f"convert them onto {name} (grid={name!r}, --grid {name})"
-        elif expected.name == NATIVE:
-            cure = "convert them without a grid"
-        else:
-            cure = "convert them onto the wavelengths it was trained on (grid=, --grid FILE.npy)"
-        msg = (
-            f"the spectra of {dataset.store.path} are {found}, and the model was trained "
-            f"{trained}; {cure}, or use another model"
-        )
-        raise CheckpointError(msg)
-
-
-def _described(grid: GridIdentity, n_pixels: int, covered: tuple[float, float] | None) -> str:
-    """Return in words what a grid is."""
-    if grid.name == NATIVE:
-        return "on the pixels of the spectrograph, which differ from star to star"
-    ends = "" if covered is None else f", {covered[0]:.2f} to {covered[1]:.2f} Å"
-    name = "wavelengths" if grid.name is None else f"the grid {grid.name}"
-    return f"on {name} of {n_pixels:,} pixels{ends}"
-
-
-def _check_wavelengths(dataset: SpectraDataset, recipe: Recipe) -> None:
-    grid, stop = dataset.wavelength, 0
-    if not np.isfinite(grid).all():
-        return
-    for span in recipe.known_spans:
-        start, stop = stop, stop + span.n_pixels
-        first, last = float(grid[start]), float(grid[stop - 1])
-        if max(abs(first - span.first), abs(last - span.last)) > MAX_WAVELENGTH_OFFSET:
-            msg = (
-                f"{dataset.store.path} covers {first:.1f} to {last:.1f} Å where the model was "
-                f"trained on {span.first:.1f} to {span.last:.1f} Å; use a store with the same "
-                f"wavelengths"
-            )
-            raise CheckpointError(msg)
+        raise LabelError(msg)
+    return names
 
 
 def _check_units(dataset: SpectraDataset, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """How spectra become the input of a network, and how its outputs become labels."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -200,6 +201,17 @@ class Recipe:
         if self.spans or self.wavelength_range is None:
             return self.spans
         return (InputSpan(self.n_pixels, *self.wavelength_range),)
+
+    def of_labels(self, names: Sequence[str]) -> "Recipe":
+        """Return the recipe of some of the labels."""
+        columns = [self.labels.index(name) for name in names]
+        return replace(
+            self,
+            labels=tuple(names),
+            units=tuple(self.units[column] for column in columns),
+            mean=tuple(self.mean[column] for column in columns),
+            std=tuple(self.std[column] for column in columns),
+        )
 
     def to_uncertainties(self, scaled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return scaled 1 σ uncertainties of shape (..., K) in the units of the labels."""

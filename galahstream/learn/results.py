@@ -13,6 +13,7 @@ import numpy.typing as npt
 from galahstream.learn.metrics import GroupMetrics, LabelMetrics, group_metrics, label_metrics
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.run import TrainOptions
+from galahstream.learn.schedule import epochs_since_best
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import SpectraStore
 from galahstream.validation import checked, integer, number, number_or_nan, record, sequence
@@ -163,6 +164,11 @@ class TrainingResult:
         return sum(record.seconds for record in self.history)
 
     @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss, whose model is in ``best.pt``."""
+        return len(self.history) - epochs_since_best([one.val_loss for one in self.history])
+
+    @property
     def settings(self) -> dict[str, int | float | str]:
         """The settings of the optimisation, for tables of several runs."""
         return {
@@ -176,6 +182,10 @@ class TrainingResult:
             "loss": self.options.loss,
             "missing": self.options.missing,
             "label_errors": self.options.label_errors,
+            "schedule": self.options.schedule,
+            "patience": self.options.patience or "none",
+            "clip_norm": self.options.clip_norm or "none",
+            "overfit_batch": self.options.overfit_batch,
         }
 
     def as_dict(self) -> dict[str, Json]:
@@ -186,6 +196,8 @@ class TrainingResult:
             "test_groups": metrics_by_group(self.test_groups),
             "train_loss": finite_or_none(self.history[-1].train_loss),
             "val_loss": finite_or_none(self.history[-1].val_loss),
+            "trained_epochs": len(self.history),
+            "best_epoch": self.best_epoch,
             "seconds": self.seconds,
             "stars": self.stars._asdict(),
             "parameters": self.model.n_parameters,
@@ -224,7 +236,12 @@ def _plain(value: Json) -> Json:
     return finite_or_none(value) if isinstance(value, float) else value
 
 
+def snr_label(store: SpectraStore) -> str | None:
+    """Return the label that is the signal to noise: ``snr``, else the first that begins with it."""
+    names = [name for name in store.labels if name.startswith("snr")]
+    return "snr" if "snr" in names else next(iter(names), None)
+
+
 def _grouping_labels(store: SpectraStore) -> list[str]:
-    snr = [name for name in store.labels if name.startswith("snr")]
-    chosen = ["snr"] if "snr" in snr else snr[:1]
-    return chosen + [name for name in ("logg",) if name in store.labels]
+    snr = snr_label(store)
+    return [name for name in (snr, "logg") if name is not None and name in store.labels]

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.losses import LossName
 from galahstream.learn.models import Model, check_model
+from galahstream.learn.schedule import ScheduleName
 from galahstream.store.formats.base import is_ignored_name
 from galahstream.store.formats.npy import is_store_folder
 from galahstream.stream.augmentation import Augmentation, check_augmentation
@@ -57,6 +58,14 @@ class TrainOptions:
         What training minimises.
     label_errors : bool
         Whether the errors of labels enter the loss.
+    schedule : {"constant", "cosine", "plateau"}
+        How the learning rate changes from epoch to epoch.
+    patience : int or None
+        Epochs without a better validation loss after which training stops.
+    clip_norm : float or None
+        Largest norm of the gradients of a step.
+    overfit_batch : bool
+        Whether all batches are the first one.
 
     Raises
     ------
@@ -80,19 +89,24 @@ class TrainOptions:
     augment: Augmentation | str | None = None
     loss: LossName = "mse"
     label_errors: bool = False
+    schedule: ScheduleName = "constant"
+    patience: int | None = None
+    clip_norm: float | None = None
+    overfit_batch: bool = False
 
     def __post_init__(self) -> None:
         check_choice("missing", self.missing, get_args(Missing))
         check_choice("loss", self.loss, get_args(LossName))
+        check_choice("schedule", self.schedule, get_args(ScheduleName))
         check_model(self.model)
-        block = self.shuffle_block
+        block, patience = self.shuffle_block, self.patience
         augmentation = check_augmentation(self.augment)
         plain = {
             "epochs": check_count("epochs", self.epochs, flag="--epochs", minimum=1),
             "batch_size": check_count(
                 "batch_size", self.batch_size, flag="--batch-size", minimum=1
             ),
-            "lr": _plain_rate(self.lr),
+            "lr": _above_zero("learning rate", self.lr, "1e-3 (lr=, --lr)"),
             "seed": check_count("seed", self.seed, flag="--seed", minimum=0, maximum=MAX_SEED),
             "device": str(self.device),
             "labels": _plain_labels(self.labels),
@@ -105,9 +119,26 @@ class TrainOptions:
             else check_count("shuffle_block", block, flag="--shuffle-block", minimum=1),
             "augment": None if augmentation is None else str(augmentation),
             "label_errors": bool(self.label_errors),
+            "patience": patience
+            if patience is None
+            else check_count("patience", patience, flag="--patience", minimum=1),
+            "clip_norm": None
+            if self.clip_norm is None
+            else _above_zero("clip_norm", self.clip_norm, "1 (clip_norm=, --clip-norm)"),
+            "overfit_batch": bool(self.overfit_batch),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.overfit_batch and (self.augment is not None or self.shuffle_block is not None):
+            msg = (
+                "overfitting takes the stars of one batch as they are, in one order; leave out "
+                "augment and shuffle_block (--augment, --shuffle-block), or overfit_batch "
+                "(--overfit-batch)"
+            )
+            raise OptionError(msg)
         if self.loss == "full-nll" and len(self.labels) == 1:
             msg = (
                 f"loss 'full-nll' predicts how the errors of several labels are correlated, and "
@@ -117,14 +148,14 @@ class TrainOptions:
             raise OptionError(msg)
 
 
-def _plain_rate(rate: object) -> float:
+def _above_zero(name: str, given: object, example: str) -> float:
     try:
-        value = float(rate)  # type: ignore[arg-type]
+        value = float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if isinstance(rate, str | bool) or not (math.isfinite(value) and value > 0):
-        msg = f"learning rate {rate!r} cannot be used; expected a number above 0, such as "
-        raise OptionError(msg + "1e-3 (lr=, --lr)")
+    if isinstance(given, str | bool) or not (math.isfinite(value) and value > 0):
+        msg = f"{name} {given!r} cannot be used; expected a number above 0, such as {example}"
+        raise OptionError(msg)
     return value
 
 
@@ -156,6 +187,12 @@ def _is_written_by_us(path: Path) -> bool:
     return any(mark in beginning for mark in _MARKS)
 
 
+PictureName: TypeAlias = Literal[
+    "loss", "predictions", "residuals", "kiel", "calibration", "sensitivity"
+]
+"""The pictures of a run."""
+
+
 class RunFolder:
     """The folder of a run and the names of its files.
 
@@ -164,27 +201,27 @@ class RunFolder:
     path : Path
         The folder; it need not exist.
     model : Path
-        The trained model.
+        The trained model, after the last epoch.
+    best_model : Path
+        The model after the epoch with the lowest validation loss.
     metrics : Path
         The settings and errors of the finished run; written last.
     history : Path
         One line per finished epoch.
     checkpoint : Path
         The state from which the run is resumed or continued.
-    loss_plot : Path
-        The losses over the epochs.
-    predictions_plot : Path
-        Predicted against true labels of the test stars.
+    pictures : tuple of Path
+        All pictures that a run may draw.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / "model.pt"
+        self.best_model = path / "best.pt"
         self.metrics = path / "metrics.json"
         self.history = path / "history.csv"
         self.checkpoint = path / "checkpoint.pt"
-        self.loss_plot = path / "loss.png"
-        self.predictions_plot = path / "predictions.png"
+        self.pictures = tuple(self.picture(name) for name in get_args(PictureName))
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> "RunFolder":
@@ -204,14 +241,20 @@ class RunFolder:
     @property
     def _results(self) -> tuple[Path, ...]:
         """The files that a run writes over, but its checkpoint."""
-        return (self.model, self.metrics, self.history, self.loss_plot, self.predictions_plot)
+        return (self.model, self.metrics, self.history, self.best_model, *self.pictures)
+
+    def picture(self, name: PictureName) -> Path:
+        """Return the file of a picture."""
+        return self.path / f"{name}.png"
 
     def finished_epochs(self) -> int | None:
         """Return the epochs of the finished run in this folder, or None if there is none."""
         try:
-            settings = json.loads(self.metrics.read_bytes())["settings"]
-            return int(settings["epochs"]) if self.model.exists() else None
-        except (OSError, ValueError, LookupError, TypeError):
+            metrics = json.loads(self.metrics.read_bytes())
+            # Runs of early versions trained all epochs that were asked for.
+            epochs = metrics.get("trained_epochs", metrics["settings"]["epochs"])
+            return int(epochs) if self.model.exists() else None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def set_aside(self) -> None:

@@ -1,6 +1,6 @@
 """What a network predicts for the stars of a loader: scaled labels and uncertainties."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,10 @@ class ScaledPredictions(NamedTuple):
 
 
 def predict_scaled(
-    network: SpectraNetwork, loader: SpectraLoader, loss: Loss | None = None
+    network: SpectraNetwork,
+    loader: SpectraLoader,
+    loss: Loss | None = None,
+    columns: Sequence[int] | None = None,
 ) -> tuple[ScaledPredictions, float]:
     """Return the predictions of all stars of a loader, and the mean loss.
 
@@ -64,6 +67,8 @@ def predict_scaled(
         Not shuffled.
     loss : Loss, optional
         The one that the network was trained with; by default the mean squared error.
+    columns : sequence of int, optional
+        The network's labels that the loader gives, in this order; all of them by default.
 
     Returns
     -------
@@ -75,11 +80,14 @@ def predict_scaled(
     outputs, total, weight = [], 0.0, 0.0
     for prediction, targets in predicted_batches(network, loader):
         check_outputs(loss, prediction)
+        if columns is not None:
+            prediction = prediction.select(columns)
         outputs.append(ScaledPredictions.of_output(prediction, loss))
         if targets:
             total += float(loss.total(prediction, *targets))
             weight += float(loss.weight(*targets))
-    return _concatenated(outputs, network.n_labels), total / weight if weight else float("nan")
+    n_labels = network.n_labels if columns is None else len(columns)
+    return _concatenated(outputs, n_labels), total / weight if weight else float("nan")
 
 
 @torch.inference_mode()
@@ -91,16 +99,17 @@ def predicted_batches(
     Parameters
     ----------
     network, loader
-        As for :func:`predict_scaled`; the network is in evaluation mode until the end.
+        As for :func:`predict_scaled`; until the end, the network is in evaluation mode and on
+        the device of the loader.
     """
-    was_training = network.training
+    was_training, device = network.training, next(network.parameters()).device
     network.eval().to(loader.device)
     try:
         for batch in loader:
             flux, *targets = batch if isinstance(batch, tuple) else (batch,)
             yield as_prediction(network(flux)), targets
     finally:
-        network.train(was_training)
+        network.train(was_training).to(device)
 
 
 def _concatenated(outputs: list[ScaledPredictions], n_labels: int) -> ScaledPredictions:

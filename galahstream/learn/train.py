@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
+from galahstream.learn.header import run_header
 from galahstream.learn.losses import LossName, make_loss
 from galahstream.learn.models import Model, make_network
+from galahstream.learn.observers.best_model import BestModelWriter
 from galahstream.learn.observers.console import ConsoleObserver
 from galahstream.learn.observers.history import HistoryWriter, write_history
 from galahstream.learn.observers.pictures import PictureWriter
@@ -18,14 +20,15 @@ from galahstream.learn.observers.tensorboard import EventWriter
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.run import RunFolder, TrainOptions
+from galahstream.learn.schedule import ScheduleName
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.learn.trainer import Trainer
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
 from galahstream.stream.augmentation import Augmentation
 from galahstream.stream.device import choose_device
 from galahstream.stream.label_table import Missing
-from galahstream.stream.sampling import can_measure_shuffle, shuffle_quality
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window
 from galahstream.system.atomic import atomic_write
@@ -51,6 +54,10 @@ def train(
     augment: Augmentation | str | None = None,
     loss: LossName = "mse",
     label_errors: bool = False,
+    schedule: ScheduleName = "constant",
+    patience: int | None = None,
+    clip_norm: float | None = None,
+    overfit_batch: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -64,7 +71,9 @@ def train(
         A store with labels.
     out : path-like
         Folder of the run: TensorBoard events, `checkpoint.pt`, `history.csv`,
-        `model.pt`, `metrics.json`, and pictures if matplotlib is installed.
+        `model.pt` of the last epoch, `best.pt` of that with the lowest validation loss,
+        `metrics.json`, and pictures if matplotlib is installed
+        (docs/predictions.md).
     epochs, batch_size : int
         At least 1.
     lr : float
@@ -102,6 +111,16 @@ def train(
         Let the errors of the labels (columns ``e_teff`` of ``teff`` and so on) enter the loss:
         as weights 1 / (1 + (σ / 0.1)²) for ``"mse"``, σ in standard deviations of the label,
         otherwise added to the predicted variance.
+    schedule : {"constant", "cosine", "plateau"}
+        The learning rate of each epoch: `lr`, or falling from it to nearly 0 in the last one, or
+        halved after every 3 epochs in a row without a better validation loss.
+    patience : int, optional
+        Stop after this many epochs in a row without a better validation loss.
+    clip_norm : float, optional
+        Scale the gradients of a step down to this norm where theirs is larger.
+    overfit_batch : bool
+        Learn the first batch over and over, to see that the network can: its loss should fall
+        to nearly 0. Such a model is of no further use.
     resume : bool
         Resume the interrupted run in `out` in mid-epoch, continue a finished one to
         more epochs, or start if there is none. On the CPU the weights are those of
@@ -140,6 +159,10 @@ def train(
         augment=augment,
         loss=loss,
         label_errors=label_errors,
+        schedule=schedule,
+        patience=patience,
+        clip_norm=clip_norm,
+        overfit_batch=overfit_batch,
     )
     if resume and overwrite:
         msg = "a run is either resumed or replaced; give resume (--resume) or overwrite "
@@ -178,7 +201,8 @@ class _Run:
 
     def train(self, *, resume: bool, progress: bool) -> TrainingResult:
         """Train all epochs that are left, test, and write all files of the run."""
-        self._log_header()
+        for line in run_header(self.trainer, self.datasets):
+            self.log(line)
         settings = RunSettings.of_options(
             self.options, self.datasets.train.store.fingerprint, self.model.network.name
         )
@@ -187,14 +211,18 @@ class _Run:
             self._resume(checkpoint)
         first_epoch = self.trainer.state.epoch if resume else None
         observers = self.trainer.observers
+        if figures.has_matplotlib():
+            loss = self.trainer.loss.description
+            observers.append(PictureWriter(self.folder, loss, self.datasets.test))
         observers += [
-            EventWriter(self.folder.path, first_epoch),
+            EventWriter(self.folder, first_epoch),  # after the pictures, which it shows
             HistoryWriter(self.folder.history, self.trainer.state.history),
+            BestModelWriter(
+                self.folder.best_model, self.model, self.trainer.state.history, self.datasets
+            ),
             CheckpointSaver(checkpoint, self.trainer),
             ConsoleObserver(self.options.epochs, self.log, progress=progress),
         ]
-        if figures.has_matplotlib():
-            observers.append(PictureWriter(self.folder, self.trainer.loss.description))
         try:
             for observer in observers:
                 observer.started(self.model.network)
@@ -209,6 +237,9 @@ class _Run:
     def _finish(self) -> TrainingResult:
         pairs, test_loss = self.trainer.test()
         recipe, test = self.model.recipe, self.datasets.test
+        self.model.sample = TrainingSample.of_datasets(
+            self.model.network, self.datasets.train, self.datasets.val
+        )
         result = TrainingResult(
             model=self.model.to("cpu").eval(),
             out=self.folder.path,
@@ -219,9 +250,7 @@ class _Run:
             stars=self.datasets.counts,
             options=self.options,
             device=str(self.loaders.train.device),
-            notes=()
-            if figures.has_matplotlib()
-            else ("no pictures: pip install 'galahstream[plots]'",),
+            notes=tuple(self._notes()),
         )
         write_history(result.history, self.folder.history)
         save_model(result.model, self.folder.model)
@@ -233,39 +262,37 @@ class _Run:
             path.write_text(text + "\n", encoding="utf-8")
         return result
 
+    def _notes(self) -> Iterator[str]:
+        history = self.trainer.state.history
+        if self.trainer.has_stopped_early:
+            yield (
+                f"training stopped after epoch {len(history)} of {self.options.epochs}: "
+                f"{self.options.patience} epochs without a better validation loss"
+            )
+        if self.options.overfit_batch:
+            yield (
+                f"only one batch was learned, over and over: its loss went from "
+                f"{history[0].train_loss:.3g} to {history[-1].train_loss:.3g}; this model is of no "
+                f"further use"
+            )
+        if not figures.has_matplotlib():
+            yield "no pictures: pip install 'galahstream[plots]'"
+
     def _resume(self, checkpoint: Checkpoint) -> None:
         checkpoint.load(self.trainer)
         state, epochs = self.trainer.state, self.options.epochs
-        if state.epoch > epochs and self.folder.finished_epochs() == epochs:
+        trained = state.epoch - 1
+        if self.trainer.is_finished and self.folder.finished_epochs() == trained:
+            stopped, more = "", "epochs (epochs=, --epochs)"
+            if self.trainer.has_stopped_early:
+                stopped, more = " that stopped early", "patience (patience=, --patience)"
             msg = (
-                f"{self.folder.path} holds a finished run of {epochs} epochs (model.pt); continue "
-                f"it with more epochs (epochs=, --epochs), or choose another folder (out=, --out)"
+                f"{self.folder.path} holds a finished run of {trained} epochs{stopped} (model.pt); "
+                f"continue it with more {more}, or choose another folder (out=, --out)"
             )
             raise DestinationExistsError(msg)
-        if state.epoch > epochs:
-            self.log(f"all {epochs} epochs are trained")
+        if self.trainer.is_finished:
+            self.log(f"all {trained} epochs are trained")
         else:
             stars = f"{state.stars:,} of its stars"
             self.log(f"resuming in epoch {state.epoch} of {epochs}, after {stars}")
-
-    def _log_header(self) -> None:
-        counts = self.datasets.counts._asdict().items()
-        stars = ", ".join(f"{count:,} {split}" for split, count in counts)
-        self.log(
-            f"{stars} stars of {self.model.n_pixels:,} pixels; {self.model.network.name} with "
-            f"{self.model.n_parameters:,} parameters on {self.loaders.train.device} with "
-            f"{torch.get_num_threads()} threads; {self.options.num_workers} loader threads"
-        )
-        if self.options.loss != "mse" or self.options.label_errors:
-            errors = " and errors of labels" if self.options.label_errors else ""
-            self.log(f"loss: {self.trainer.loss.description}{errors}")
-        if self.options.augment is not None:
-            self.log(f"training stars are augmented: {self.options.augment}")
-        if self.options.shuffle_block is not None:
-            self.log(self._describe_shuffle())
-
-    def _describe_shuffle(self) -> str:
-        order = self.loaders.train.order.rows()
-        if not can_measure_shuffle(len(order), self.options.batch_size):
-            return f"block shuffle: {len(order)} stars are too few to measure how they are mixed"
-        return str(shuffle_quality(order, self.options.batch_size))

@@ -24,6 +24,7 @@ from galahstream.learn.saved_file import (
     unusable,
     write_saved,
 )
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.validation import FieldError, shown
 
 _MODEL_FILE = FileKind(
@@ -41,6 +42,8 @@ class TrainedModel:
         How spectra become its input, and its outputs labels.
     loss : {"mse", "nll", "full-nll"}
         What it was trained with: a likelihood makes its uncertainties mean something.
+    sample : TrainingSample, optional
+        What is known of its training stars, to flag others; models of early versions lack it.
 
     Examples
     --------
@@ -48,10 +51,17 @@ class TrainedModel:
     >>> labels = model.recipe.to_labels(model(flux))  # doctest: +SKIP
     """
 
-    def __init__(self, network: SpectraNetwork, recipe: Recipe, loss: LossName = "mse") -> None:
+    def __init__(
+        self,
+        network: SpectraNetwork,
+        recipe: Recipe,
+        loss: LossName = "mse",
+        sample: TrainingSample | None = None,
+    ) -> None:
         self.network = network
         self.recipe = recipe
         self.loss: LossName = loss
+        self.sample = sample
 
     def __call__(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
         """Return the network's output for transformed flux (B, L): scaled labels (B, K)."""
@@ -116,6 +126,8 @@ def save_model(model: TrainedModel, path: str | os.PathLike[str]) -> None:
     }
     if model.loss != "mse":
         content["loss"] = model.loss
+    if model.sample is not None:
+        content["sample"] = model.sample
     write_saved(Path(path), _MODEL_FILE, content)
 
 
@@ -170,7 +182,22 @@ def load_model(
             f"{file} holds the network {network.name}, which needs no code; load it without model="
         )
         raise CheckpointError(msg)
-    return TrainedModel(network, recipe, loss).eval()
+    return TrainedModel(network, recipe, loss, _read_sample(file, content, recipe, network)).eval()
+
+
+def read_weights(path: Path, network: SpectraNetwork) -> None:
+    """Give a network the weights of a model file that was saved from such a network.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or holds other weights.
+    """
+    content = read_saved(path, _MODEL_FILE)
+    try:
+        network.load_state_dict(check_weights(network.state_dict(), content))
+    except (ValueError, RuntimeError) as error:
+        raise unusable(path, _MODEL_FILE, first_line(error)) from error
 
 
 def _read_architecture(content: Mapping[str, Any], recipe: Recipe) -> Architecture:
@@ -237,3 +264,24 @@ def _read_loss(content: Mapping[str, Any]) -> LossName:
     if not isinstance(stored, str) or stored not in LOSSES:
         raise FieldError("loss", f"found {shown(stored)}, expected one of {', '.join(LOSSES)}")
     return cast(LossName, stored)
+
+
+def _read_sample(
+    file: Path, content: Mapping[str, Any], recipe: Recipe, network: SpectraNetwork
+) -> TrainingSample | None:
+    """Return what a file knows of the training stars, if it fits the network."""
+    if content.get("sample") is None:  # files of earlier versions
+        return None
+    try:
+        sample = read_record(TrainingSample, content, "sample")
+        if len(sample.minimum) != len(recipe.labels):
+            reason = f"found {len(sample.minimum)} values for {len(recipe.labels)} labels"
+            raise FieldError("sample.minimum", reason)
+        layer = network.label_layer
+        n_features = 0 if layer is None else layer.in_features
+        if sample.features is not None and len(sample.features.mean) != n_features:
+            reason = f"found {len(sample.features.mean)} values for {n_features} features"
+            raise FieldError("sample.features.mean", reason)
+    except ValueError as error:
+        raise unusable(file, _MODEL_FILE, first_line(error)) from error
+    return sample

@@ -17,6 +17,7 @@ from galahstream.learn.optimizer import make_adam
 from galahstream.learn.results import EpochRecord, LabelPairs
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.scaled_predictions import predict_scaled
+from galahstream.learn.schedule import epochs_since_best, learning_rate
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.stream.loader import SpectraLoader
 from galahstream.system.interrupts import delayed_interrupts
@@ -98,7 +99,7 @@ class Trainer:
     loaders : Loaders
         The loader of the training stars is the only shuffled one.
     options : TrainOptions
-        `epochs`, `batch_size` and `lr` are used.
+        `epochs`, `batch_size` and the options of the optimisation are used.
     loss : Loss, optional
         By default the mean squared error.
 
@@ -136,14 +137,14 @@ class Trainer:
         self._unread: list[_BatchLoss] = []
 
     def fit(self) -> tuple[EpochRecord, ...]:
-        """Train until all epochs are finished and return their records.
+        """Train until all epochs are finished, or patience ends, and return their records.
 
         Raises
         ------
         TrainingDivergedError
             If a loss was not finite, at most `READ_STEPS` steps ago.
         """
-        while self.state.epoch <= self.options.epochs:
+        while not self.is_finished:
             try:
                 self._run_epoch()
             except TrainingDivergedError:
@@ -153,6 +154,23 @@ class Trainer:
                     observer.interrupted(error)
                 raise
         return tuple(self.state.history)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are trained, or training stopped early."""
+        return self.state.epoch > self.options.epochs or self.has_stopped_early
+
+    @property
+    def has_stopped_early(self) -> bool:
+        """Whether the last `patience` epochs have not lowered the validation loss."""
+        patience = self.options.patience
+        if patience is None or self.state.stars:
+            return False
+        return epochs_since_best(self._val_losses) >= patience
+
+    @property
+    def _val_losses(self) -> list[float]:
+        return [record.val_loss for record in self.state.history]
 
     def test(self) -> tuple[LabelPairs, float]:
         """Return predicted and true labels of the test stars, and their mean loss."""
@@ -204,7 +222,10 @@ class Trainer:
         return {**self.loaders.train.state_dict(), "epoch": place[0], "rows_served": place[1]}
 
     def _run_epoch(self) -> None:
-        state = self.state
+        state, options = self.state, self.options
+        rate = learning_rate(options.schedule, options.lr, options.epochs, self._val_losses)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         if state.stars < self.n_stars:
             self._train_epoch()
         started_at = time.perf_counter()
@@ -214,7 +235,7 @@ class Trainer:
             train_loss=state.loss_sum / state.stars,
             val_loss=val_loss,
             labels=pairs.metrics(self.model.recipe),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=rate,
             spectra_per_s=state.stars / state.train_seconds,
             waiting_share=state.wait_seconds / state.train_seconds,
             seconds=state.train_seconds + time.perf_counter() - started_at,
@@ -255,6 +276,8 @@ class Trainer:
         loss = self.loss(prediction, *targets)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.options.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
         state = self.state
         # Weights and state together: Ctrl-C is delayed until both are updated.
         with delayed_interrupts():

@@ -19,6 +19,9 @@ MIN_PANEL_PIXELS = 512
 _MAX_OFFSET = 15.0
 # With fewer pixels in a panel, each of them is marked.
 _MAX_MARKED_PIXELS = 64
+# What rises over all but 1 % of the pixels by more than this many times their own height over the
+# median is a spike.
+_SPIKE = 3
 _FLUX = "#1f5c99"
 
 
@@ -105,6 +108,21 @@ def equal_panels(n_pixels: int) -> list[Panel]:
     return [Panel("", slice(start, stop)) for start, stop in pairwise(edges)]
 
 
+def flux_limits(finite: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return the limits of a panel; spikes, which would flatten all other pixels, do not count.
+
+    Parameters
+    ----------
+    finite : ndarray, shape (n,), float32
+        Flux of at least one pixel.
+    """
+    lowest, middle, upper, highest = np.percentile(finite, (0.1, 50, 99, 99.8))
+    low = max(lowest, min(0.0, middle))  # a line takes away no more than all of the flux
+    high = min(highest, upper + _SPIKE * (upper - middle))
+    room = 0.15 * max(high - low, 0.05)
+    return float(low - room), float(high + 2.5 * room)
+
+
 def _draw_flux(ax: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32]) -> None:
     finite = flux[np.isfinite(flux)]
     ax.set_ylabel("flux / continuum")
@@ -115,10 +133,12 @@ def _draw_flux(ax: Any, x: npt.NDArray[np.float64], flux: npt.NDArray[np.float32
     if len(finite) == 0:
         ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", color="0.4")
         return
-    # The limits ignore a few outliers, which would flatten all other pixels.
-    low, high = np.percentile(finite, (0.1, 99.8))
-    room = 0.15 * max(high - low, 0.05)
-    ax.set_ylim(low - room, high + 2.5 * room)
+    low, high = flux_limits(finite)
+    ax.set_ylim(low, high)
+    n_outside = int(np.count_nonzero((finite < low) | (finite > high)))
+    if n_outside:
+        pixels = "1 pixel is" if n_outside == 1 else f"{n_outside:,} pixels are"
+        ax.set_title(f"{pixels} outside", loc="right", fontsize=8, color="0.4")
     marker = "." if len(x) <= _MAX_MARKED_PIXELS else None
     ax.plot(x, flux, color=_FLUX, lw=0.6, marker=marker)
     ax.grid(alpha=0.25)

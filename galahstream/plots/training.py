@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galahstream.plots.figures import new_figure, save_figure
+from galahstream.plots.panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    LabelPanel,
+    Values,
+    add_density_scale,
+    draw_stars,
+    inner_limits,
+    joined,
+    panel_rows,
+    symmetric_limits,
+)
 
-_TRAINING, _VALIDATION = "#1f5c99", "#d9731a"
-
-
-class LabelPanel(NamedTuple):
-    """The text of one column: name and unit of a label, and the caption above it."""
-
-    name: str
-    unit: str
-    caption: str
+_MAX_MARKED_EPOCHS = 40
 
 
 def plot_losses(
@@ -37,8 +41,15 @@ def plot_losses(
     figure = new_figure(7, 4.5)
     ax = figure.subplots()
     epochs = np.arange(1, len(training) + 1)
-    ax.plot(epochs, training, "o-", color=_TRAINING, label="training")
-    ax.plot(epochs, validation, "s-", color=_VALIDATION, label="validation")
+    markers = ("o", "s") if len(training) <= _MAX_MARKED_EPOCHS else ("", "")
+    ax.plot(epochs, training, marker=markers[0], color=BLUE, label="training")
+    ax.plot(epochs, validation, marker=markers[1], color=ORANGE, label="validation", ls="--")
+    if np.isfinite(validation).any():
+        best = int(np.nanargmin(validation))
+        ax.plot(
+            epochs[best], validation[best], "*", ms=14, color=ORANGE, mec="k", mew=0.6,
+            label=f"smallest validation loss: {validation[best]:.4g} (epoch {epochs[best]})",
+        )  # fmt: skip
     # Log-likelihoods can be negative.
     scale = "linear" if any(loss <= 0 for loss in (*training, *validation)) else "log"
     ax.set(xlabel="epoch", ylabel=loss_label, yscale=scale)
@@ -49,48 +60,53 @@ def plot_losses(
 
 
 def plot_predictions(
-    predicted: npt.NDArray[np.float64],
-    true: npt.NDArray[np.float64],
-    panels: Sequence[LabelPanel],
-    title: str,
-    out: Path,
+    predicted: Values, true: Values, panels: Sequence[LabelPanel], title: str, out: Path
 ) -> None:
-    """Draw predicted against true values and their residuals, one column per label.
+    """Draw predicted against true values and their residuals, one panel per label.
 
     Parameters
     ----------
     predicted, true : ndarray, shape (n, K), float64
         Values in the units of the labels; stars are not drawn where `true` is NaN.
     panels : sequence of LabelPanel
-        The text of each of the K columns.
+        The text of each of the K panels.
     title : str
     out : Path
         The file to write: .png, .pdf or .svg.
     """
-    figure = new_figure(4.4 * len(panels), 6)
+    n_rows, n_columns = panel_rows(len(panels))
+    figure = new_figure(4.4 * n_columns + 0.8, 5.8 * n_rows + 0.4)
     axes = figure.subplots(
-        2, len(panels), squeeze=False, sharex="col", gridspec_kw={"height_ratios": [3, 1]}
+        2 * n_rows, n_columns, squeeze=False, gridspec_kw={"height_ratios": [3, 1.2] * n_rows}
     )
-    for column, panel in enumerate(panels):
-        _draw_column(axes[:, column], predicted[:, column], true[:, column], panel)
+    densities = []
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, n_columns)
+        pair = axes[2 * row : 2 * row + 2, column]
+        densities += _draw_label(pair, predicted[:, index], true[:, index], panel)
+    for ax in axes.reshape(n_rows, 2, n_columns).transpose(0, 2, 1).reshape(-1, 2)[len(panels) :]:
+        for unused in ax:
+            unused.remove()
+    add_density_scale(figure, densities, axes)
     figure.suptitle(title)
     save_figure(figure, out)
 
 
-def _draw_column(
-    axes: Any, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64], panel: LabelPanel
-) -> None:
+def _draw_label(axes: Any, predicted: Values, true: Values, panel: LabelPanel) -> list[Any | None]:
     upper, lower = axes
-    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
-    unit = f" [{panel.unit}]" if panel.unit else ""
-    limits = [min(x.min(), y.min()), max(x.max(), y.max())]
-    style = {"s": 6, "alpha": 0.5, "linewidths": 0, "color": _TRAINING, "rasterized": True}
-    upper.plot(limits, limits, color="0.4", lw=1)
-    upper.scatter(x, y, **style)
-    upper.set(ylabel=f"predicted {panel.name}{unit}")
+    is_known = np.isfinite(true) & np.isfinite(predicted)
+    x, y = true[is_known], predicted[is_known]
+    # The same scale on both axes: the errors along the labels are seen as they are.
+    limits = joined(inner_limits(x), inner_limits(y))
     upper.set_title(panel.caption, fontsize=10)
-    lower.axhline(0, color="0.4", lw=1)
-    lower.scatter(x, y - x, **style)
-    lower.set(xlabel=f"true {panel.name}{unit}", ylabel=f"residual{unit}")
-    for ax in axes:
-        ax.grid(alpha=0.3)
+    drawn = [
+        draw_stars(upper, x, y, limits, limits),
+        draw_stars(lower, x, y - x, limits, symmetric_limits(y - x)),
+    ]
+    upper.plot(limits, limits, color=GREY, lw=1)
+    lower.axhline(0, color=GREY, lw=1)
+    upper.set(ylabel=panel.axis_label("predicted"))
+    upper.tick_params(labelbottom=False)
+    lower.set(xlabel=panel.axis_label("true"), ylabel=panel.residual_label)
+    lower.yaxis.label.set_size(8)
+    return drawn

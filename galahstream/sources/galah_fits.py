@@ -26,7 +26,7 @@ from galahstream.sources.galah_listing import find_star_files
 from galahstream.sources.galah_names import listed
 from galahstream.sources.galah_star import Star, StarReader, reason_of
 from galahstream.sources.spectrum_options import MissingCamera, SpectrumOptions
-from galahstream.survey.provenance import Provenance
+from galahstream.survey.provenance import Provenance, VelocityOrigin
 from galahstream.survey.resampling import Resampler
 from galahstream.survey.wavelength import CAMERAS
 from galahstream.system.digest import array_digest, text_digest
@@ -137,6 +137,7 @@ class FitsSource(Source):
             frame=self._reader.frame,
             grid=name,
             resampling=None if name is None else self._options.resampling,
+            velocities=self._origin_of_velocities,
         )
 
     @property
@@ -160,6 +161,11 @@ class FitsSource(Source):
     def folders(self) -> tuple[Path, ...]:
         """The folder, and those that links in it lead to."""
         return (self._files.folder, *map(Path, self._files.links))
+
+    @property
+    def velocities(self) -> npt.NDArray[np.float64] | None:
+        """Velocities that go before those of the files, shape (N,), km/s; None without them."""
+        return self._velocities
 
     @property
     def needs_velocities(self) -> bool:
@@ -311,6 +317,12 @@ class FitsSource(Source):
                 with explain_access_errors(path):
                     status = path.stat()
                 self._files.check_unchanged(row, camera, status.st_size, status.st_mtime_ns)
+
+    @property
+    def _origin_of_velocities(self) -> VelocityOrigin | None:
+        if not self.needs_velocities:
+            return None
+        return "files" if self._velocities is None else "catalogue"
 
     def _star(self, row: int) -> Star:
         velocity = np.nan if self._velocities is None else float(self._velocities[row])

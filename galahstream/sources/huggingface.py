@@ -30,12 +30,14 @@ from galahstream.errors import (
     StorageFullError,
 )
 from galahstream.sources.base import Source, Spectra
+from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.parquet_folder import (
     PROPERTIES,
     choose_parquet_files,
     is_parquet_name,
 )
 from galahstream.sources.wrapper import Wrapper
+from galahstream.system.digest import array_digest, text_digest
 from galahstream.validation import shown
 
 _SCHEME = "hf:/"  # a Path makes one slash of two
@@ -215,6 +217,15 @@ class HubSource(Wrapper):
         super().__init__(source)
         self._address = address
 
+    @property
+    def original(self) -> Source:
+        """The source that reads the files."""
+        return self._source
+
+    def of(self, source: Source) -> "HubSource":
+        """Return another source of the same files."""
+        return hub_source(source, self._address)
+
     def __len__(self) -> int:
         return len(self._source)
 
@@ -264,6 +275,38 @@ class HubSource(Wrapper):
     def iter_spectra(self, block_rows: int, first_row: int = 0) -> Iterator[Spectra]:
         """Yield the flux of the files, and their errors."""
         return self._source.iter_spectra(block_rows, first_row)
+
+
+class HubStars(HubSource):
+    """A folder of GALAH's FITS files whose files come from the hub."""
+
+    _source: FitsSource
+
+    @property
+    def needs_velocities(self) -> bool:
+        """Whether the velocities of the stars decide about their spectra."""
+        return self._source.needs_velocities
+
+    def with_velocities(self, velocities: npt.NDArray[np.float64]) -> "HubSource":
+        """Return the same stars with a velocity each, shape (N,), km/s; NaN is unknown."""
+        return self.of(self._source.with_velocities(velocities))
+
+    def selected(self, rows: npt.NDArray[np.int64]) -> "HubSource":
+        """Return some of the stars, whose rows increase; the files of others are not opened."""
+        return self.of(self._source.selected(rows))
+
+    @property
+    def fingerprint(self) -> str:
+        """The commit, and velocities that do not come from the files."""
+        velocities = self._source.velocities
+        if velocities is None:
+            return self._address.revision
+        return text_digest(f"{self._address.revision} {array_digest(velocities)}")
+
+
+def hub_source(source: Source, address: HubAddress) -> HubSource:
+    """Return a source whose files come from an address of the hub."""
+    return (HubStars if isinstance(source, FitsSource) else HubSource)(source, address)
 
 
 class _Downloader(NamedTuple):

@@ -89,7 +89,7 @@ class JoinedSource(Wrapper):
         notes: tuple[str, ...] = (),
     ) -> None:
         source = _select(original, match.rows)
-        super().__init__(_with_velocities(source, catalogue, match))
+        super().__init__(with_velocities(source, catalogue, match))
         self.original = original
         self._catalogue, self._match = catalogue, match
         self._choices, self._cuts, self._join_notes = tuple(labels), cuts, notes
@@ -271,8 +271,16 @@ def _select(source: Source, rows: npt.NDArray[np.int64]) -> Source:
     return Selected(source, rows)
 
 
-def _with_velocities(source: Source, catalogue: Catalogue, match: Match) -> Source:
-    """Give a source the velocities of its stars, if it needs them and the catalogue has them."""
+def with_velocities(source: Source, catalogue: Catalogue, match: Match) -> Source:
+    """Give a source the velocities of its stars, if it needs them and the catalogue has them.
+
+    Parameters
+    ----------
+    source : Source
+    catalogue : Catalogue
+    match : Match
+        All stars of the source, in their order.
+    """
     if not isinstance(source, NeedsVelocities) or not source.needs_velocities:
         return source
     column = catalogue.first_of(VELOCITY_COLUMNS)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -19,10 +19,16 @@ from galahstream.sources.galah_fits import FitsSource
 from galahstream.sources.galah_index import load_index, save_index
 from galahstream.sources.galah_listing import find_star_files, is_fits_folder
 from galahstream.sources.hdf5 import Hdf5Source, is_hdf5_file
-from galahstream.sources.huggingface import HubAddress, HubSource, download, is_hub_address
+from galahstream.sources.huggingface import (
+    HubAddress,
+    HubSource,
+    download,
+    hub_source,
+    is_hub_address,
+)
 from galahstream.sources.memory import MemorySource
 from galahstream.sources.npy import NPY_MAGIC, NpyPairSource
-from galahstream.sources.parquet import ParquetSource
+from galahstream.sources.parquet import ColumnNames, ParquetSource
 from galahstream.sources.parquet_folder import is_parquet_folder
 from galahstream.sources.parquet_table import PARQUET_MAGIC
 from galahstream.survey.labels import LabelChoice
@@ -49,6 +55,7 @@ def open_source(
     *,
     index: Path | None = None,
     progress: bool = False,
+    columns: ColumnNames | None = None,
 ) -> Source:
     """Open a source.
 
@@ -70,6 +77,8 @@ def open_source(
     progress : bool
         Show progress bars on a terminal when something is downloaded, or takes longer than a
         second to list.
+    columns : ColumnNames, optional
+        Names of the columns of spectra in Parquet files.
 
     Returns
     -------
@@ -82,6 +91,14 @@ def open_source(
     SourceMissingError, SourceAccessError, SourceFormatError, SourceShapeError, LabelError
         If there is nothing to read, or it cannot be read.
     """
+    columns = columns or ColumnNames()
+    opened = _open(source, _Options(labels, on_bad, index, progress, columns))
+    _check_columns(opened, columns)
+    return opened
+
+
+def _open(source: Any, options: "_Options") -> Source:
+    labels = options.labels
     if isinstance(source, Source):
         return source
     if isinstance(source, tuple | list):
@@ -95,9 +112,12 @@ def open_source(
         )
         raise OptionError(msg)
     if is_hub_address(source):
-        snapshot = download(HubAddress.parse(os.fspath(source)), progress=progress)
-        return HubSource(open_source(snapshot.path, labels, on_bad), snapshot.address)
-    path = Path(source)
+        snapshot = download(HubAddress.parse(os.fspath(source)), progress=options.progress)
+        return hub_source(_open_path(snapshot.path, replace(options, index=None)), snapshot.address)
+    return _open_path(Path(source), options)
+
+
+def _open_path(path: Path, options: "_Options") -> Source:
     with explain_access_errors(path):
         if not path.exists():
             msg = (
@@ -105,11 +125,10 @@ def open_source(
                 f"files"
             )
             raise SourceMissingError(msg)
-        options = _Options(labels, on_bad, index, progress)
-        kept = None if index is None else load_index(index, path)
+        kept = None if options.index is None else load_index(options.index, path)
         if kept is not None:
             _reject_labels(path, options)
-            return FitsSource(kept, on_bad)
+            return FitsSource(kept, options.on_bad)
         for reader in _READERS:
             if reader.recognises(path):
                 return reader.open(path, options)
@@ -140,6 +159,7 @@ class _Options:
     on_bad: OnBad
     index: Path | None
     progress: bool
+    columns: ColumnNames
 
 
 class _Reader(NamedTuple):
@@ -175,7 +195,25 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _open_parquet(path: Path, options: _Options) -> Source:
-    return ParquetSource(path, options.labels)
+    return ParquetSource(
+        path,
+        options.labels,
+        flux=options.columns.flux,
+        wavelength=options.columns.wavelength,
+        ivar=options.columns.ivar,
+    )
+
+
+def _check_columns(source: Source, columns: ColumnNames) -> None:
+    """Raise `OptionError` if columns are named of a source that is not in Parquet files."""
+    files = source.original if isinstance(source, HubSource) else source
+    given = [name for name, value in columns._asdict().items() if value is not None]
+    if given and not isinstance(files, ParquetSource):
+        msg = (
+            f"{source.name}: {given[0]}_column is for Parquet files; open it without "
+            f"(--{given[0]}-column)"
+        )
+        raise OptionError(msg)
 
 
 def _is_npy(path: Path) -> bool:

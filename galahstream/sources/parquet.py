@@ -11,12 +11,13 @@ Examples
 ... )  # doctest: +SKIP
 """
 
+import copy
 import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,20 @@ _ID_NAMES = ("object_id", *ID_NAMES)
 _PLACES = ("_healpix_29", "healpix", "Norder", "Dir", "Npix")
 _NUMBER_AS_TEXT = re.compile(r"\s*(?:b')?\s*(\d{1,18})\s*'?\s*", re.ASCII)
 _ROWS_AT_FIRST = 16  # read at a time until one has a spectrum
+
+
+class ColumnNames(NamedTuple):
+    """Names that a user gives to the list columns of spectra; None for the usual ones.
+
+    Attributes
+    ----------
+    flux, wavelength, ivar : str or None
+        Flux, wavelengths, and inverse variances of the flux.
+    """
+
+    flux: str | None = None
+    wavelength: str | None = None
+    ivar: str | None = None
 
 
 class SpectrumColumns(NamedTuple):
@@ -105,7 +120,10 @@ class ParquetSource(ArraySource):
         errors: bool = False,
     ) -> None:
         self._table = table = ParquetTable(Path(path))
-        self._spectrum = _spectrum_columns(table, flux, wavelength, ivar, errors)
+        self._given_ivar = ivar
+        self._spectrum = _spectrum_columns(table, flux, wavelength)
+        if errors:
+            self._spectrum = self._spectrum._replace(ivar=self._ivar_column())
         table.check_types([name for name in self._spectrum if name is not None])
         self._grid, n_pixels = _first_grid(table, self._spectrum)
         dtype = list_dtype(table.type_of(self._spectrum.flux))
@@ -133,6 +151,18 @@ class ParquetSource(ArraySource):
     def has_errors(self) -> bool:
         """Whether errors were asked for."""
         return self._spectrum.ivar is not None
+
+    def with_errors(self) -> Self:
+        """Return the same spectra with the error of each pixel.
+
+        Raises
+        ------
+        SourceShapeError
+            If there is no column of inverse variances.
+        """
+        source = copy.copy(self)
+        source._spectrum = self._spectrum._replace(ivar=self._ivar_column())
+        return source
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -166,6 +196,20 @@ class ParquetSource(ArraySource):
         """Yield the flux in order, with errors if they were asked for."""
         return self._iter_rows(self._spectrum, block_rows, first_row)
 
+    def _ivar_column(self) -> str:
+        table, flux = self._table, self._spectrum.flux
+        usual = (flux.removesuffix("flux") + "ivar",) if flux.endswith("flux") else ()
+        ivar = _list_column(table, "ivar_column", self._given_ivar, usual)
+        if ivar is None:
+            msg = (
+                f"{table.path}: no list column of inverse variances of {flux!r} among "
+                f"{', '.join(table.columns)}; name it (ivar_column=, --ivar-column), or convert "
+                f"without errors"
+            )
+            raise SourceShapeError(msg)
+        table.check_types([ivar])
+        return ivar
+
     def _iter_rows(
         self, columns: SpectrumColumns, block_rows: int, first_row: int
     ) -> Iterator[Spectra]:
@@ -182,36 +226,22 @@ class ParquetSource(ArraySource):
 
 
 def _spectrum_columns(
-    table: ParquetTable,
-    flux: str | None,
-    wavelength: str | None,
-    ivar: str | None,
-    errors: bool,
+    table: ParquetTable, flux: str | None, wavelength: str | None
 ) -> SpectrumColumns:
-    flux = _list_column(table, "flux", flux, _FLUX_NAMES)
+    flux = _list_column(table, "flux_column", flux, _FLUX_NAMES)
     if flux is None:
         msg = (
             f"{table.path}: no list column named {', '.join(_FLUX_NAMES)} among "
-            f"{', '.join(table.columns)}; name the one with the flux, as in "
-            f"ParquetSource(path, flux='spectrum.flux')"
+            f"{', '.join(table.columns)}; name the one with the flux "
+            f"(flux_column=, --flux-column)"
         )
         raise SourceShapeError(msg)
-    wavelength = _list_column(table, "wavelength", wavelength, _WAVELENGTH_NAMES)
-    if not errors:
-        return SpectrumColumns(flux, wavelength, None)
-    usual = (flux.removesuffix("flux") + "ivar",) if flux.endswith("flux") else ()
-    ivar = _list_column(table, "ivar", ivar, usual)
-    if ivar is None:
-        msg = (
-            f"{table.path}: no list column of inverse variances of {flux!r} among "
-            f"{', '.join(table.columns)}; name it (ivar=), or convert without errors"
-        )
-        raise SourceShapeError(msg)
-    return SpectrumColumns(flux, wavelength, ivar)
+    wavelength = _list_column(table, "wavelength_column", wavelength, _WAVELENGTH_NAMES)
+    return SpectrumColumns(flux, wavelength, None)
 
 
 def _list_column(
-    table: ParquetTable, what: str, given: str | None, usual: Sequence[str]
+    table: ParquetTable, option: str, given: str | None, usual: Sequence[str]
 ) -> str | None:
     """Return a list column: the one that was named, or the first of the usual ones."""
     if given is None:
@@ -221,7 +251,8 @@ def _list_column(
         kind = f"is {found}" if found is not None else "is not there"
         msg = (
             f"{table.path}: column {given!r} {kind}; expected a list of numbers per star "
-            f"({what}=); the columns are {', '.join(table.columns)}"
+            f"({option}=, --{option.replace('_', '-')}); the columns are "
+            f"{', '.join(table.columns)}"
         )
         raise SourceShapeError(msg)
     return given
@@ -332,8 +363,8 @@ def _flux_notes(table: ParquetTable, flux: str, given: str | None) -> list[str]:
     if given is not None or not others:
         return []
     return [
-        f"the flux is the column {flux!r}; ParquetSource(path, flux={others[0]!r}) takes the one "
-        f"relative to the continuum"
+        f"the flux is the column {flux!r}; flux_column={others[0]!r} (--flux-column {others[0]}) "
+        f"takes the one relative to the continuum"
     ]
 
 

@@ -52,6 +52,8 @@ _SPELLINGS = {
     "Gyr": ("gyr", "gigayear", "gigayears"),
     "pc": ("pc", "parsec", "parsecs"),
 }
+# Those of the FITS standard.
+_ASCII_SPELLINGS = {"M☉": "solMass", "L☉": "solLum", "Å": "Angstrom"}
 
 
 class UnitAttribute(NamedTuple):
@@ -64,6 +66,11 @@ class UnitAttribute(NamedTuple):
 def same_unit(text: str, unit: str) -> bool:
     """Return whether a text is a spelling of a label's unit; case and spaces do not matter."""
     return text.strip() == unit or _folded(text) in _SPELLINGS.get(unit, ())
+
+
+def ascii_unit(unit: str) -> str:
+    """Return the spelling of a unit in formats whose units are ASCII: FITS, and ECSV."""
+    return _ASCII_SPELLINGS.get(unit, unit)
 
 
 def is_velocity_unit(unit: str) -> bool:

@@ -52,7 +52,7 @@ def test_a_16_bit_store_is_made_described_and_trained_on_in_blocks(
     options = ["--epochs", "1", "--shuffle-block", "5", "--workers", "1", "--device", "cpu"]
     assert main(["train", store, "--out", run, "--batch-size", "8", *options]) == 0
     printed = capsys.readouterr().err
-    assert "1 loader threads" in printed
+    assert "workers: 1 thread to load data (as asked)" in printed
     assert "rank correlation of neighbours" in printed
     in_place = str(tmp_path / "in place")
     assert main(["convert", str(pair.folder), in_place, "--in-place"]) == 0
@@ -69,7 +69,7 @@ def test_several_windows_are_given_by_repeating_the_option(
     options = ["--epochs", "1", "--device", "cpu", "--out", run]
     windows = ["--window", "6540:6549.5", "--window", "6500:6509.5"]
     assert main(["train", store, *options, *windows]) == 0
-    assert "stars of 20 pixels" in capsys.readouterr().err
+    assert "9 test, of 20 pixels" in capsys.readouterr().err
     assert main(["train", store, *options, "--overwrite", "--window", "red"]) == 0
     assert "stars of 64 pixels" in capsys.readouterr().err
     assert main(["predict", f"{run}/model.pt", store, "--out", "-"]) == 0

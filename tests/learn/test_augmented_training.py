@@ -106,7 +106,7 @@ def test_the_command_trains_with_the_text_form(
     arguments = ["train", str(store.path), "--out", str(tmp_path / "run"), "--epochs", "2"]
     arguments += ["--device", "cpu", "--labels", "teff", "--augment", text]
     assert main(arguments) == 0
-    assert f"training stars are augmented: {AUGMENT}" in capsys.readouterr().err
+    assert f"training stars are changed by {AUGMENT}" in capsys.readouterr().err
     assert_same_weights(load_model(tmp_path / "run" / "model.pt"), uncut.model)
 
 

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from galahstream.cli.main import main
+from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, DestinationExistsError, StorageFullError
 from galahstream.learn import optimizer
 from galahstream.learn.losses import MeanSquaredError
@@ -22,6 +23,7 @@ from galahstream.learn.run import RunFolder
 from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
 from galahstream.store import Store
+from tests.conftest import make_pair
 
 pytestmark = pytest.mark.slow
 
@@ -394,3 +396,45 @@ def test_an_impossible_value_is_refused_naming_file_and_field(
     monkeypatch.setattr(EventWriter, "started", stop)
     with pytest.raises(CheckpointError, match=f"checkpoint.pt .*'{field}'"):
         train(toy_store, tmp_path / "run", resume=True, **SETTINGS)
+
+
+KILLED_AT_A_STEP = """
+import os, signal, sys
+from galahstream.learn import checkpoint
+from galahstream.learn.losses import MeanSquaredError
+from galahstream.learn.train import train
+checkpoint.SAVE_SECONDS = 0.02
+mean, left = MeanSquaredError.__call__, int(sys.argv[4])
+def counting(*arguments):
+    global left
+    left -= 1
+    if left < 0: os.kill(os.getpid(), signal.SIGKILL)
+    return mean(*arguments)
+MeanSquaredError.__call__ = counting
+train(sys.argv[1], sys.argv[2], num_workers=int(sys.argv[3]), resume=True, **eval(sys.argv[5]))
+"""
+
+
+def test_a_run_killed_three_times_resumes_to_the_same_bits_with_other_workers(
+    tmp_path: Path,
+) -> None:
+    pair = make_pair(tmp_path / "raw", stars=300)
+    np.save(pair.folder / "wavelength.npy", np.linspace(6000, 6063, 64))
+    store = convert(pair.folder, tmp_path / "store")
+    options: dict[str, Any] = {
+        "epochs": 14, "device": "cpu", "labels": ("teff",), "progress": False, "lr": 0.003,
+        "schedule": "plateau", "patience": 4, "clip_norm": 1.0,
+        "augment": "noise=20:200,velocity=2,mask=0.02",
+    }  # fmt: skip
+    uncut = train(store, tmp_path / "uncut", **options)
+    assert len(uncut.history) < 14
+    assert uncut.history[-1].learning_rate < uncut.history[0].learning_rate
+    out = tmp_path / "run"
+    for workers, steps in enumerate(np.random.default_rng(7).integers(2, 26, 3)):
+        command = [sys.executable, "-c", KILLED_AT_A_STEP, str(store.path), str(out)]
+        command += [str(workers), str(steps), repr(options)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert_same(train(store, out, resume=True, num_workers=3, **options), uncut)
+    best, expected = (load_model(folder / "best.pt") for folder in (out, tmp_path / "uncut"))
+    for a, b in zip(best.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -12,9 +12,10 @@ import torch
 
 from galahstream.conversion.convert import convert
 from galahstream.errors import CheckpointError, LabelError, SourceMissingError
-from galahstream.learn.inference import Predictions, evaluate, predict
+from galahstream.learn.inference import evaluate, predict
 from galahstream.learn.models.base import as_prediction
 from galahstream.learn.models.cnn import SpectraCNN
+from galahstream.learn.predictions import Predictions
 from galahstream.learn.recipe import GridIdentity, Recipe
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.trained_model import TrainedModel, load_model, save_model
@@ -38,6 +39,7 @@ def test_evaluating_gives_the_metrics_of_training_and_changes_nothing(
 ) -> None:
     model = load_model(run.out / "model.pt")
     before = [weights.clone() for weights in model.parameters()]
+    # Also on a machine whose "auto" is an accelerator, the network is on the CPU again.
     evaluation = evaluate(model, toy_store)
     assert evaluation.labels[0].rmse == pytest.approx(run.test[0].rmse, rel=1e-4)
     assert evaluation.loss == pytest.approx(run.test_loss, rel=1e-4)
@@ -55,7 +57,7 @@ def test_stars_without_labels_are_predicted_in_physical_units(
     predictions = predict(run.model, store)
     true = pair.labels[store.source_row, 4]
     assert np.corrcoef(predictions.labels[:, 0], true)[0, 1] > 0.8
-    predictions.write_csv(tmp_path / "labels.csv")
+    predictions.write(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["id"]) for row in rows] == store.ids.tolist()
@@ -178,14 +180,15 @@ def test_a_store_of_nothing_but_the_windows_fits(tmp_path: Path) -> None:
 
 
 def test_predictions_are_written_into_a_pipe(tmp_path: Path) -> None:
-    predictions = Predictions(np.array([7]), np.array([[5777.0]]), ("teff",), ("K",))
+    flags = np.array([4], np.int32)
+    predictions = Predictions(np.array([7]), np.array([[5777.0]]), ("teff",), ("K",), flags)
     pipe, lines = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: lines.extend(pipe.read_text().splitlines()))
     reader.start()
-    predictions.write_csv(pipe)
+    predictions.write(pipe)
     reader.join()
-    assert lines == ["id,teff", "7,5777"]
+    assert lines == ["id,teff,flag", "7,5777,4"]
 
 
 def test_a_split_without_stars_is_refused(run: TrainingResult, tmp_path: Path) -> None:

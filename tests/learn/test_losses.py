@@ -17,8 +17,8 @@ from galahstream.learn.losses import (
     check_outputs,
     make_loss,
 )
-from galahstream.learn.models.base import Prediction, as_prediction
-from galahstream.learn.models.heads import LabelHead, OutputKind
+from galahstream.learn.models.base import OutputKind, Prediction, as_prediction
+from galahstream.learn.models.heads import LabelHead
 
 NAN = float("nan")
 

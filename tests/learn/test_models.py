@@ -10,9 +10,16 @@ from torch import nn
 
 from galahstream.errors import OptionError
 from galahstream.learn.models import MODELS, build_network, check_model, make_network, models
-from galahstream.learn.models.base import Architecture, Prediction, as_prediction, layer_table
+from galahstream.learn.models.base import (
+    Architecture,
+    OutputKind,
+    Prediction,
+    as_prediction,
+    layer_table,
+)
 from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.models.galah import PipelineCNN
+from galahstream.learn.models.heads import LabelHead
 from galahstream.learn.models.starnet import StarNet
 
 

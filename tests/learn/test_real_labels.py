@@ -92,7 +92,7 @@ def test_a_saved_model_predicts_with_uncertainties_in_the_units_of_the_labels(
         output: Any = model(flux)
     sigma = output.log_variance.exp().sqrt().numpy() * np.array(model.recipe.std)
     np.testing.assert_allclose(found.uncertainties, sigma, rtol=1e-4)
-    found.write_csv(tmp_path / "labels.csv")
+    found.write(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "teff", "fe_h", "e_teff", "e_fe_h"]

@@ -31,6 +31,9 @@ def test_numpy_values_become_plain_ones() -> None:
         "shuffle_block": np.int32(5),
         "augment": AddNoise(*np.array([20, 200])),
         "label_errors": np.bool_(True),
+        "patience": np.int8(3),
+        "clip_norm": np.float32(0.5),
+        "overfit_batch": np.bool_(False),
     }
     options = TrainOptions(**numpy_values)
     assert options == TrainOptions(
@@ -48,6 +51,8 @@ def test_numpy_values_become_plain_ones() -> None:
         "noise=20:200",
         "mse",
         True,
+        patience=3,
+        clip_norm=0.5,
     )
     window: Any = options.window
     values = [*vars(options).values(), *options.labels, *window]
@@ -84,6 +89,14 @@ def test_one_label_may_be_given_by_its_name(labels: Any) -> None:
         ),
         ({"augment": "blur=1"}, r"augmentation 'blur=1' .* \(augment=, --augment\)"),
         ({"augment": ["mask=0.1"]}, r"augmentation \['mask=0.1'\] cannot be used"),
+        ({"schedule": "step"}, "schedule 'step' is not known; expected constant or cosine"),
+        ({"patience": 0}, r"patience 0 .* \(patience=, --patience\)"),
+        ({"patience": 1.5}, "patience 1.5"),
+        ({"clip_norm": 0}, r"clip_norm 0 .* above 0, .* \(clip_norm=, --clip-norm\)"),
+        ({"clip_norm": float("nan")}, "clip_norm nan"),
+        ({"clip_norm": "1"}, "clip_norm '1'"),
+        ({"overfit_batch": True, "augment": "mask=0.1"}, "leave out augment and shuffle_block"),
+        ({"overfit_batch": True, "shuffle_block": 8}, "--augment, --shuffle-block"),
         ({"shuffle_block": 0}, r"shuffle_block 0 .* \(shuffle_block=, --shuffle-block\)"),
     ],
 )

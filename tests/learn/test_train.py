@@ -23,8 +23,10 @@ from galahstream.learn.models.cnn import SpectraCNN
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.train import train
 from galahstream.learn.trained_model import load_model
+from galahstream.learn.training_sample import TrainingSample
 from galahstream.plots import figures
 from galahstream.store import Store
+from galahstream.stream.dataset import SpectraDataset
 from galahstream.survey.windows import PixelMask
 from galahstream.validation import MAX_SEED
 from tests.conftest import Pair
@@ -233,8 +235,10 @@ def test_the_result_says_all_that_the_metrics_hold(run: TrainingResult) -> None:
     assert metrics["settings"] == {
         "model": "reference", "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42,
         "device": "cpu", "augment": "none", "loss": "mse", "missing": "raise",
-        "label_errors": False,
+        "label_errors": False, "schedule": "constant", "patience": "none", "clip_norm": "none",
+        "overfit_batch": False,
     }  # fmt: skip
+    assert metrics["trained_epochs"] == 4
     assert metrics["parameters"] == run.model.n_parameters
     assert run.seconds == sum(record.seconds for record in run.history)
 
@@ -271,8 +275,17 @@ def test_the_log_tells_each_epoch(
 ) -> None:
     lines: list[str] = []
     train(toy_store, tmp_path / "out", epochs=2, device="cpu", report=lines.append)
-    assert lines[0].startswith("210 train, 45 val, 45 test stars of 64 pixels; ")
-    assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
+    header, epochs = lines[:-2], lines[-2:]
+    assert [line.split(":")[0] for line in header] == [
+        "stars", "model", "device", "dtype", "kernels", "optimiser", "batches", "workers",
+    ]  # fmt: skip
+    assert header[0] == "stars: 210 train, 45 val, 45 test, of 64 pixels"
+    assert header[1].endswith("parameters (the default)")
+    assert header[2].startswith("device: cpu, torch threads: ")
+    assert header[2].endswith("(as asked)")
+    assert header[5] == "optimiser: Adam, fused; learning rate 0.001, constant"
+    assert header[6] == "batches: 32 stars, 7 per epoch (the default)"
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert capsys.readouterr() == ("", "")
 
 
@@ -283,4 +296,88 @@ def test_blocks_are_shuffled_in_a_split_of_any_size(
     lines: list[str] = []
     options = {"epochs": 1, "batch_size": batch_size, "shuffle_block": 8, "device": "cpu"}
     train(toy_store, tmp_path / "out", report=lines.append, **options)  # type: ignore[arg-type]
-    assert text in lines[1]
+    assert any(text in line for line in lines[:-1])
+
+
+def test_training_stops_once_patience_ends_and_continues_with_more(
+    toy_store: Store, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"device": "cpu", "labels": ("teff",), "lr": 0.03, "epochs": 20}
+    out = tmp_path / "run"
+    result = train(toy_store, out, patience=2, **options)
+    losses = [record.val_loss for record in result.history]
+    best = losses.index(min(losses))
+    assert (result.best_epoch, len(losses)) == (best + 1, best + 3)
+    assert "stopped after epoch" in result.notes[0]
+    assert json.loads((out / "metrics.json").read_text())["trained_epochs"] == len(losses)
+    with pytest.raises(DestinationExistsError, match=r"stopped early .* more patience \(patience="):
+        train(toy_store, out, patience=2, resume=True, **{**options, "epochs": 30})
+    longer = train(toy_store, out, patience=4, resume=True, **options)
+    assert [record.val_loss for record in longer.history][: len(losses)] == losses
+    assert len(longer.history) > len(losses)
+    direct = train(toy_store, tmp_path / "direct", patience=4, **options)
+    for a, b in zip(direct.model.parameters(), longer.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_best_model_is_that_of_the_epoch_with_the_lowest_validation_loss(
+    toy_store: Store, tmp_path: Path
+) -> None:
+    result = train(
+        toy_store, tmp_path / "run", device="cpu", labels=("teff",), lr=0.03, epochs=20, patience=2
+    )
+    kept = load_model(tmp_path / "run" / "best.pt")
+    best = evaluate(kept, toy_store, "val")
+    assert best.loss == pytest.approx(min(record.val_loss for record in result.history))
+    last = evaluate(load_model(tmp_path / "run" / "model.pt"), toy_store, "val")
+    assert last.loss == pytest.approx(result.history[-1].val_loss)
+    assert best.loss < last.loss
+    # Its flags are those of its own hidden layer.
+    found = TrainingSample.of_datasets(
+        kept.network,
+        *(SpectraDataset(toy_store, name, labels=("teff",)) for name in ("train", "val")),
+    )
+    assert kept.sample is not None
+    assert kept.sample.features is not None
+    assert found.features is not None
+    assert torch.equal(kept.sample.features.mean, found.features.mean)
+
+
+def test_a_cosine_is_of_one_number_of_epochs(toy_store: Store, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"device": "cpu", "labels": ("teff",), "schedule": "cosine"}
+    result = train(toy_store, tmp_path / "run", epochs=2, **options)
+    assert [record.learning_rate for record in result.history] == [1e-3, pytest.approx(5e-4)]
+    with pytest.raises(CheckpointError, match="schedule_epochs was 2 and is 3"):
+        train(toy_store, tmp_path / "run", epochs=3, resume=True, **options)
+
+
+def test_clipped_gradients_are_learned(toy_store: Store, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"device": "cpu", "labels": ("teff",), "epochs": 1}
+    free, loose, tight = (
+        next(train(toy_store, tmp_path / str(norm), clip_norm=norm, **options).model.parameters())
+        for norm in (None, 1e9, 1e-9)
+    )
+    assert torch.equal(free, loose)
+    assert not torch.equal(free, tight)
+
+
+def test_one_batch_is_learned_by_heart_and_the_run_says_so(
+    toy_store: Store, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    result = train(
+        toy_store, tmp_path / "out", device="cpu", labels=("teff",), epochs=30, overfit_batch=True,
+        report=lines.append,
+    )  # fmt: skip
+    assert result.history[-1].train_loss < 0.01 * result.history[0].train_loss
+    assert result.history[-1].train_loss < result.history[-1].val_loss
+    assert any("every batch is the same 32 stars" in line for line in lines)
+    assert "only one batch was learned" in result.notes[0]
+
+
+def test_rows_of_an_overfitted_batch_that_diverged_are_those_of_the_store(
+    toy_store: Store, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"device": "cpu", "epochs": 1, "overfit_batch": True}
+    with pytest.raises(TrainingDivergedError, match="stars are the rows 0, 1, 2, 3 of the store"):
+        train(toy_store, tmp_path / "out", lr=1e30, batch_size=4, **options)

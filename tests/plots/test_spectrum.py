@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from galahstream.plots.spectrum import camera_panels, equal_panels, plot_spectrum
+from galahstream.plots.spectrum import camera_panels, equal_panels, flux_limits, plot_spectrum
 from galahstream.survey.grids import GRIDS, resolve_grid
 from galahstream.survey.wavelength import CAMERAS
 
@@ -101,3 +101,22 @@ def test_a_line_is_marked_at_its_wavelength(
     plot_spectrum(RED, np.ones(len(RED), np.float32), "star 1", tmp_path / "a.png")
     marked = {tuple(line.get_xdata()) for line in figures[0].axes[0].lines}
     assert {(6562.79, 6562.79), (6707.76, 6707.76)} <= marked
+
+
+@pytest.mark.parametrize(("n_spikes", "height"), [(1, 20), (16, 12), (40, 1000), (16, -30)])
+def test_spikes_do_not_flatten_the_other_pixels(n_spikes: int, height: float) -> None:
+    flux = np.random.default_rng(1).normal(1, 0.02, 4096).astype(np.float32)
+    flux[100:140] = 0.3  # a strong line
+    quiet = flux_limits(flux)
+    flux[3000 : 3000 + n_spikes] = height
+    low, high = flux_limits(flux)
+    assert low <= 0.3
+    assert high >= 1.06
+    assert high - low < 2 * (quiet[1] - quiet[0]) or height < 0
+    assert low > -1
+
+
+def test_an_emission_line_is_drawn_completely() -> None:
+    flux = np.ones(4096, dtype=np.float32)
+    flux[2000:2080] += 3 * np.hanning(80).astype(np.float32)
+    assert flux_limits(flux)[1] > 4

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galahstream.plots.training import LabelPanel, plot_losses, plot_predictions
+from galahstream.plots.panels import LabelPanel
+from galahstream.plots.training import plot_losses, plot_predictions
 
 pytestmark = pytest.mark.filterwarnings("error")
 

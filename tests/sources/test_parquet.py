@@ -136,7 +136,7 @@ def test_flux_relative_to_the_continuum_is_chosen_with_its_errors(tmp_path: Path
 def test_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
     table = columns(sob=lists(FLUX), wave=lists(GRIDS), weight=lists(IVAR))
     path = write_parquet(tmp_path / "a.parquet", {n: table[n] for n in table if n != "spectrum"})
-    with pytest.raises(SourceShapeError, match=r"no list column.*sob, wave, weight.*flux="):
+    with pytest.raises(SourceShapeError, match=r"no list column.*sob, wave, weight.*flux_column="):
         ParquetSource(path)
     source = ParquetSource(path, flux="sob", wavelength="wave", ivar="weight", errors=True)
     (spectra,) = source.iter_spectra(N_STARS)
@@ -152,7 +152,7 @@ def test_a_column_that_is_not_a_list_of_numbers_is_named(
     tmp_path: Path, option: str, column: str
 ) -> None:
     path = usual(tmp_path)
-    with pytest.raises(SourceShapeError, match=f"a.parquet: column '{column}'.*{option}="):
+    with pytest.raises(SourceShapeError, match=f"a.parquet: column '{column}'.*{option}_column="):
         ParquetSource(path, errors=True, **{option: column})
 
 

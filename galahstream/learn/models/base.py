@@ -1,7 +1,7 @@
 """The contract of all networks: how they are described, and their output."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -25,12 +25,21 @@ class Prediction(NamedTuple):
         Natural logarithm of their variances, from networks that estimate them.
     covariance_factor : Tensor, shape (B, K, K), float32, or None
         Lower triangular L with a positive diagonal, from networks that estimate the covariance
-        L Lᵀ of the labels; its diagonal is the variance of `log_variance`.
+        L Lᵀ of the labels; its diagonal is the variance of `log_variance`. Of some of the labels
+        only their rows of L.
     """
 
     mean: torch.Tensor
     log_variance: torch.Tensor | None = None
     covariance_factor: torch.Tensor | None = None
+
+    def select(self, columns: Sequence[int]) -> "Prediction":
+        """Return the prediction of some of the labels, by their positions: the marginal one."""
+        chosen = list(columns)
+        mean, *others = self
+        return Prediction(
+            mean[:, chosen], *(None if field is None else field[:, chosen] for field in others)
+        )
 
 
 def as_prediction(output: torch.Tensor | Prediction) -> Prediction:
@@ -63,6 +72,15 @@ class SpectraNetwork(nn.Module, ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """The name and the arguments that build this network again."""
+
+    @property
+    def label_layer(self) -> nn.Linear | None:
+        """The layer that turns the last hidden layer, its input, into labels.
+
+        Predictions are flagged for spectra that are unusual there. None if it is not known, as
+        for a user's own module; such predictions do not have that flag.
+        """
+        return None
 
     @property
     def n_parameters(self) -> int:

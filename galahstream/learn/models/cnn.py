@@ -16,12 +16,12 @@ from torch import nn
 
 from galahstream.learn.models.base import Architecture, OutputKind
 from galahstream.learn.models.named import NamedNetwork
+from galahstream.learn.models.pooling import PairMaxPool
 
 CHANNELS = (16, 32, 64)
 KERNEL_SIZE = 3
-POOL_SIZE = 2
 N_HIDDEN = 256
-POOLING = POOL_SIZE ** len(CHANNELS)
+POOLING = 2 ** len(CHANNELS)
 
 
 class SpectraCNN(NamedNetwork):
@@ -61,7 +61,7 @@ class SpectraCNN(NamedNetwork):
             # ReLU after pooling equals ReLU before it, and processes half as many values.
             stages += [
                 nn.Conv1d(n_inputs, n_outputs, KERNEL_SIZE, padding=KERNEL_SIZE // 2, dtype=dtype),
-                nn.MaxPool1d(POOL_SIZE),
+                PairMaxPool(),
                 nn.ReLU(),
             ]
             n_inputs = n_outputs

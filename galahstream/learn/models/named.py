@@ -67,6 +67,11 @@ class NamedNetwork(SpectraNetwork):
         # Models of labels alone open with earlier versions too.
         return sizes if self.output == "mean" else {**sizes, "output": self.output}
 
+    @property
+    def label_layer(self) -> LabelHead:
+        """The layer that :meth:`label_head` made."""
+        return next(layer for layer in self.head.modules() if isinstance(layer, LabelHead))
+
     def forward(self, flux: torch.Tensor) -> torch.Tensor | Prediction:
         """Return the prediction for transformed flux (B, L), both float32."""
         return cast(torch.Tensor | Prediction, self.head(self.features(flux.unsqueeze(1))))

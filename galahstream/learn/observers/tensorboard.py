@@ -1,5 +1,6 @@
 """Write a run for TensorBoard."""
 
+import struct
 import time
 import warnings
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from galahstream.learn.metrics import LabelMetrics
 from galahstream.learn.models.base import SpectraNetwork, layer_table
 from galahstream.learn.observers.base import Observer
 from galahstream.learn.results import EpochRecord, LabelPairs, TrainingResult
+from galahstream.learn.run import RunFolder
 
 
 class EventWriter(Observer):
@@ -17,18 +19,19 @@ class EventWriter(Observer):
 
     Parameters
     ----------
-    folder : Path
+    folder : RunFolder
     first_epoch : int, optional
         Hide the events of this and later epochs, which an earlier part of a
         resumed run wrote.
     """
 
-    def __init__(self, folder: Path, first_epoch: int | None = None) -> None:
+    def __init__(self, folder: RunFolder, first_epoch: int | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # imports of tensorboard itself
             from torch.utils.tensorboard import SummaryWriter
-        _wait_for_a_later_name(folder)
-        self._writer: Any = SummaryWriter(str(folder), purge_step=first_epoch)
+        _wait_for_a_later_name(folder.path)
+        self._folder = folder
+        self._writer: Any = SummaryWriter(str(folder.path), purge_step=first_epoch)
 
     def started(self, network: SpectraNetwork) -> None:
         """Write the layers of the network as a table."""
@@ -48,8 +51,11 @@ class EventWriter(Observer):
         self._writer.flush()
 
     def finished(self, result: TrainingResult, test: LabelPairs) -> None:
-        """Write the errors on the test stars, and the settings beside them."""
-        step = result.options.epochs
+        """Write the errors on the test stars, the settings beside them, and the pictures."""
+        step = result.history[-1].epoch
+        for path in self._folder.pictures:
+            if path.exists():
+                self._add_picture(path, step)
         self._writer.add_scalar("loss/test", result.test_loss, step)
         self._add_metrics("test", result.test, step)
         for group in result.test_groups:
@@ -62,6 +68,16 @@ class EventWriter(Observer):
     def close(self) -> None:
         """Write the remaining events and close the file."""
         self._writer.close()
+
+    def _add_picture(self, path: Path, step: int) -> None:
+        """Add a PNG file as it is; SummaryWriter takes pixels, and compresses them again."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        data = path.read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
+        value = Summary.Value(tag=f"pictures/{path.stem}", image=image)
+        self._writer.file_writer.add_summary(Summary(value=[value]), step)
 
     def _add_metrics(self, split: str, labels: Sequence[LabelMetrics], step: int) -> None:
         for label in labels:
