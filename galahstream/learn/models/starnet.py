@@ -3,7 +3,7 @@
 Examples
 --------
 >>> StarNet(n_pixels=7214).n_parameters  # that of APOGEE's spectra in the paper
-7386931
+7406903
 """
 
 from typing import ClassVar
