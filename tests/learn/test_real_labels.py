@@ -95,7 +95,7 @@ def test_a_saved_model_predicts_with_uncertainties_in_the_units_of_the_labels(
     found.write(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["id", "teff", "fe_h", "e_teff", "e_fe_h"]
+    assert list(rows[0]) == ["id", "teff", "fe_h", "e_teff", "e_fe_h", "flag"]
     assert float(rows[3]["e_teff"]) == pytest.approx(found.uncertainties[3, 0], rel=1e-5)
 
 
