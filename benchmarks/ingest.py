@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from astropy.io import fits
 
 from benchmarks.protocol import Contenders, Result, interleaved, ratio, timed
 from benchmarks.star_files import star_files
@@ -89,6 +88,8 @@ def _read_with_fitsio(open_file: Callable[[str], Any], path: Path) -> object:
 
 
 def _read_with_astropy(path: Path) -> object:
+    from astropy.io import fits
+
     with fits.open(path, memmap=False) as file:
         return np.array(file[4].data)
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from galahstream.sources.open import open_source
 from galahstream.survey.wavelength import CAMERA_PIXELS, CAMERAS, NOMINAL_PIXELS, Camera
@@ -63,6 +62,8 @@ def _write(source: Path, folder: Path, n_stars: int) -> None:
 
 
 def _template(camera: Camera) -> _Template:
+    from astropy.io import fits
+
     images = [fits.PrimaryHDU(np.ones(CAMERA_PIXELS, ">f4"))]
     for name in _NAMES[1:]:
         dtype = ">f8" if name == _NAMES[_AT_REST] else ">f4"

@@ -13,6 +13,7 @@ from benchmarks.disk import evict, read_rows, read_sequentially, resident_pages
 from tests.conftest import Pair
 
 ROOT = Path(__file__).parents[2]
+EXTRAS = ("numba", "astropy", "fitsio", "pyarrow", "huggingface_hub", "matplotlib")
 
 
 def skip_where_files_live_in_memory(folder: Path) -> None:
@@ -89,3 +90,17 @@ def test_a_file_is_evicted_and_read_raw(tmp_path: Path) -> None:
     assert read_sequentially(path, 290_000, 4096) == 290_000
     assert read_rows(path, np.arange(3) * 70_000, 70_000, 2) == 3
     assert resident_pages(path).any()
+
+
+@pytest.mark.slow
+def test_the_list_of_benchmarks_needs_no_package_of_an_extra() -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['benchmarks', '--help'];"
+        f"sys.modules.update(dict.fromkeys({EXTRAS}));"
+        "runpy.run_module('benchmarks', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "throughput" in done.stdout
