@@ -112,6 +112,8 @@ def number(value: Any, above: float = -math.inf) -> float:
     if not is_number or not above < value <= sys.float_info.max or not -sys.float_info.max <= value:
         limit = f" above {above:g}" if above > -math.inf else ""
         raise _unexpected(value, "a finite number" + limit)
+    if float(value) != value:
+        raise _unexpected(value, "a number that 64 bits of floating point hold exactly")
     return float(value)
 
 

@@ -104,3 +104,9 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data in {REAL_DATA}; set GALAHSTREAM_REAL_DATA to its folder")
     return REAL_DATA
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without pictures, which take most of the time of runs on a small survey."""
+    monkeypatch.setattr("galahstream.plots.figures.has_matplotlib", lambda: False)

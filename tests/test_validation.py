@@ -80,6 +80,12 @@ def test_numbers_beyond_all_limits_are_rejected(value: float) -> None:
         validation.integer(value)
 
 
+def test_an_integer_that_no_float_holds_is_not_rounded() -> None:
+    assert validation.number(2**53) == 2**53
+    with pytest.raises(ValueError, match="64 bits of floating point"):
+        validation.number(2**53 + 1)
+
+
 def test_true_is_not_a_number() -> None:
     for check in (validation.integer, validation.number, validation.number_or_nan):
         with pytest.raises(ValueError, match="found True"):

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ingest, memory
+from benchmarks import ingest, memory, throughput, verification
+from benchmarks.__main__ import BENCHMARKS
 from benchmarks.disk import evict, read_rows, read_sequentially, resident_pages
+from benchmarks.report import publish
 from tests.conftest import Pair
 
 ROOT = Path(__file__).parents[2]
@@ -28,33 +30,49 @@ def skip_where_files_live_in_memory(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("baseline", []),
-        ("throughput", []),
-        ("cold", ["--times", "2"]),
-        ("convert", []),
-        ("cold", []),
-        ("verification", []),
+        ("baseline", {}),
+        ("throughput", {}),
+        ("cold", {"times": 2}),
+        ("cold", {}),
+        ("verification", {}),
     ],
 )
 def test_a_benchmark_prints_a_table_and_keeps_json_and_a_picture(
-    pair: Pair, tmp_path: Path, name: str, options: list[str]
+    pair: Pair,
+    tmp_path: Path,
+    name: str,
+    options: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if name in ("cold", "verification"):
         skip_where_files_live_in_memory(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", name, str(pair.folder), "--rounds", "2", *options,
-         "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (path,) = (tmp_path / "out").glob("*.json")
+    for module in (throughput, verification):  # seconds of each figure, which are not looked at
+        monkeypatch.setattr(module, "MIN_SECONDS", 0.01)
+    (tmp_path / "work").mkdir()
+    result = BENCHMARKS[name].run(pair.folder, tmp_path / "work", rounds=2, **options)
+    path = publish(result, tmp_path / "out", BENCHMARKS[name].draw)
+    printed = capsys.readouterr().out
     kept = json.loads(path.read_text())
     assert {len(values) for values in kept["figures"].values()} == {2}
-    assert all(figure in done.stdout for figure in kept["figures"])
+    assert all(figure in printed for figure in kept["figures"])
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     if name == "baseline":
         assert kept["settings"]["spectra"] == 10 * (42 + 9)
         assert min(kept["settings"]["private_mb"].values()) > 50
+
+
+@pytest.mark.slow
+def test_the_command_runs_a_benchmark_and_publishes_its_result(pair: Pair, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "convert", str(pair.folder), "--rounds", "2",
+         "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "out" / "convert.json").read_text())
+    assert all(figure in done.stdout for figure in kept["figures"])
+    assert (tmp_path / "out" / "convert.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

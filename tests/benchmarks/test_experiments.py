@@ -54,9 +54,9 @@ def test_a_finished_training_is_not_repeated_and_the_figure_is_drawn(
     first = run(pair.folder, tmp_path / "work", rounds=1)
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.pt")}
     assert len(models) == 5
-    again = run(pair.folder, tmp_path / "work", rounds=2)
+    again = run(pair.folder, tmp_path / "work", rounds=1)
     assert {path: path.stat().st_mtime_ns for path in models} == models
-    assert {name: values[:1] for name, values in again.figures.items()} == first.figures
+    assert again.figures == first.figures
     assert len(again.notes) == 6
     draw(again, tmp_path / "experiments.png")
     assert (tmp_path / "experiments.png").read_bytes().startswith(b"\x89PNG")

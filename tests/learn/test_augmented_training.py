@@ -22,7 +22,7 @@ from galahstream.validation import from_mapping
 from tests.conftest import N_PIXELS, make_pair
 from tests.learn.test_checkpoint import CutError, cut_after
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
 
 AUGMENT = gs.Compose(gs.AddNoise(20, 200), gs.ShiftVelocity(50), gs.MaskPixels(0.05))
 SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "labels": ("teff",), "progress": False}

@@ -25,7 +25,7 @@ from galahstream.learn.trained_model import load_model
 from galahstream.store import Store
 from tests.conftest import make_pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "device": "cpu", "labels": ("teff",), "progress": False}
 N_TRAIN = 210

@@ -12,7 +12,7 @@ from galahstream.learn.train import train
 from galahstream.learn.trainer import Trainer
 from galahstream.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
 
 SETTINGS: dict[str, Any] = {"device": "cpu", "labels": ("teff",), "progress": False}
 

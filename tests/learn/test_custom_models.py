@@ -22,6 +22,8 @@ from galahstream.learn.run import RunFolder
 from galahstream.learn.trained_model import TrainedModel, save_model
 from galahstream.store import Store
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 OPTIONS: dict[str, Any] = {"epochs": 2, "device": "cpu", "labels": ("teff",), "progress": False}
 
 

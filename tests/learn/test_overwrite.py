@@ -10,6 +10,8 @@ from galahstream.learn.run import RunFolder
 from galahstream.learn.train import train
 from galahstream.store import Store
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

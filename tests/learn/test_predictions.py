@@ -26,6 +26,8 @@ from galahstream.learn.trained_model import TrainedModel, load_model, save_model
 from galahstream.store import Store
 from tests.conftest import Pair, make_pair
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 OPTIONS: dict[str, Any] = {"device": "cpu", "progress": False}
 LABELS = ("teff", "logg")
 

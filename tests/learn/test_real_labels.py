@@ -18,7 +18,7 @@ from galahstream.learn.trained_model import save_model
 from galahstream.store import Store
 from tests.conftest import make_pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
 
 LABELS = ("teff", "fe_h")
 

@@ -17,6 +17,8 @@ from galahstream.store import Store
 from galahstream.stream.augmentation import AddNoise
 from galahstream.validation import MAX_SEED
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_numpy_values_become_plain_ones() -> None:
     numpy_values: dict[str, Any] = {

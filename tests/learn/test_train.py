@@ -31,7 +31,7 @@ from galahstream.survey.windows import PixelMask
 from galahstream.validation import MAX_SEED
 from tests.conftest import Pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
 
 
 def test_the_loss_falls_and_the_label_is_learnt(run: TrainingResult) -> None:
