@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from galahstream.learn.models.cnn import SpectraCNN as SpectraCNN
     from galahstream.learn.train import train as train
     from galahstream.learn.trained_model import load_model as load_model
+    from galahstream.report.write import write_report as write_report
     from galahstream.store import open_store as open_store
     from galahstream.stream.augmentation import AddNoise as AddNoise
     from galahstream.stream.augmentation import Compose as Compose
@@ -48,6 +49,7 @@ _LAZY_IMPORTS = {
     "evaluate": "galahstream.learn.inference",
     "predict": "galahstream.learn.inference",
     "write_predictions": "galahstream.learn.inference",
+    "write_report": "galahstream.report.write",
     "show_config": "galahstream.stream.config",
 }
 

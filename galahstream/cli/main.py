@@ -7,12 +7,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from galahstream._version import __version__
-from galahstream.cli import convert, doctor, evaluate, info, mock, plot, predict, train, verify
+from galahstream.cli import (
+    convert,
+    doctor,
+    evaluate,
+    info,
+    mock,
+    plot,
+    predict,
+    report,
+    train,
+    verify,
+)
 from galahstream.cli.command import CommandResult
 from galahstream.cli.output import as_json, tolerate_any_encoding, write_line, write_message
 from galahstream.errors import GalahStreamError
 
-COMMANDS = (mock, convert, info, verify, plot, doctor, train, evaluate, predict)
+COMMANDS = (mock, convert, info, verify, plot, doctor, train, evaluate, predict, report)
 """The modules of the commands, in the order of ``galahstream --help``."""
 
 

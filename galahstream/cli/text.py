@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from galahstream.survey.fill_values import as_typed
+
 if TYPE_CHECKING:
     from galahstream.learn.diagnosis import Diagnosis
     from galahstream.learn.metrics import GroupMetrics, LabelMetrics
@@ -45,14 +47,14 @@ def store_lines(info: "StoreInfo") -> list[str]:
         lines.append("labels      none: usable for prediction, not for training")
     lines += [_label_statistics(column) for column in info.labels]
     if info.missing_values:
-        values = ", ".join(map(_number, info.missing_values))
+        values = ", ".join(map(as_typed, info.missing_values))
         lines.append(f"missing     label values {values} of the source")
     lines += [_cut(cut) for cut in info.cuts]
     lines += [
         f"flag        {count.column} {count.bit} ({count.meaning}): {count.stars:,} stars"
         for count in info.flags
     ]
-    lines += _warnings(info)
+    lines += [f"warning     {warning}" for warning in info.warnings]
     lines += [f"note        {note}" for note in info.notes]
     lines += [f"skipped     star {star}: {reason}" for star, reason in info.skipped]
     if info.skipped:
@@ -85,34 +87,6 @@ def _groups(info: "StoreInfo") -> str:
 def _cut(cut: "Cut") -> str:
     unknown = f", {cut.unknown:,} of them without a value" if cut.unknown else ""
     return f"cut         {cut.condition}: {cut.removed:,} stars removed{unknown}"
-
-
-def _warnings(info: "StoreInfo") -> list[str]:
-    """Return lines about values that are allowed, but are hardly what they seem to be."""
-    from galahstream.survey.wavelength import LYMAN_LIMIT
-
-    lines = [
-        f"warning     {found.label}: {_number(found.value)} in {found.rows:,} rows looks like a "
-        f"missing value"
-        for found in info.likely_fill_values
-    ]
-    if lines:
-        values = dict.fromkeys(_number(found.value) for found in info.likely_fill_values)
-        lines.append(
-            f"warning     if so, convert again with --missing-values {' '.join(values)} "
-            f"(missing_values=)"
-        )
-    if info.wavelength_range is not None and info.wavelength_range[1] < LYMAN_LIMIT:
-        lines.append(
-            f"warning     hydrogen absorbs starlight below {LYMAN_LIMIT:g} Å: if the wavelengths "
-            f"are in nm or µm, convert again with wavelengths in Å (--wavelength, wavelength=)"
-        )
-    return lines
-
-
-def _number(value: float) -> str:
-    """Return a number as it can be typed again, without losing a digit."""
-    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e10 else repr(value)
 
 
 def _label_statistics(column: "LabelColumn") -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from galahstream.learn.metrics import GroupMetrics, LabelMetrics, group_metrics, label_metrics
 from galahstream.learn.recipe import Recipe
+from galahstream.learn.record import RunRecord
 from galahstream.learn.run import TrainOptions
 from galahstream.learn.schedule import epochs_since_best
 from galahstream.learn.trained_model import TrainedModel
@@ -141,6 +142,8 @@ class TrainingResult:
     options : TrainOptions
     device : str
         The device that was used.
+    record : RunRecord
+        The data, the software, and the command that repeats the run.
     notes : tuple of str
         What the run could not do, and the cure.
     test_groups : tuple of GroupMetrics
@@ -155,6 +158,7 @@ class TrainingResult:
     stars: SplitCounts
     options: TrainOptions
     device: str
+    record: RunRecord
     notes: tuple[str, ...] = ()
     test_groups: tuple[GroupMetrics, ...] = ()
 
@@ -202,6 +206,7 @@ class TrainingResult:
             "stars": self.stars._asdict(),
             "parameters": self.model.n_parameters,
             "settings": self.settings,
+            "record": _plain(asdict(self.record)),
         }
 
 

@@ -208,6 +208,8 @@ class RunFolder:
         The settings and errors of the finished run; written last.
     history : Path
         One line per finished epoch.
+    report : Path
+        The page that ``galahstream report`` may write here.
     checkpoint : Path
         The state from which the run is resumed or continued.
     pictures : tuple of Path
@@ -221,6 +223,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.history = path / "history.csv"
         self.checkpoint = path / "checkpoint.pt"
+        self.report = path / "report.html"
         self.pictures = tuple(self.picture(name) for name in get_args(PictureName))
 
     @classmethod
@@ -257,6 +260,10 @@ class RunFolder:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
+    def looks_like_a_run(self) -> bool:
+        """Return whether a run was begun in this folder, finished or not."""
+        return any(path.exists() for path in (self.metrics, self.checkpoint, self.history))
+
     def set_aside(self) -> None:
         """Move the files of the run in this folder to ``.replaced-run``, for a new one to begin.
 
@@ -290,7 +297,8 @@ class RunFolder:
         shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
 
     def _belongs(self, path: Path) -> bool:
-        is_known = path in (*self._results, self.checkpoint) or path.name.startswith(_EVENTS)
+        known = (*self._results, self.checkpoint, self.report)
+        is_known = path in known or path.name.startswith(_EVENTS)
         return is_known and path.is_file()
 
     def _move_aside(self, files: Sequence[Path]) -> None:

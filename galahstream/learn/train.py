@@ -18,6 +18,7 @@ from galahstream.learn.observers.history import HistoryWriter, write_history
 from galahstream.learn.observers.pictures import PictureWriter
 from galahstream.learn.observers.tensorboard import EventWriter
 from galahstream.learn.recipe import Recipe
+from galahstream.learn.record import RunRecord
 from galahstream.learn.results import TrainingResult
 from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.schedule import ScheduleName
@@ -250,6 +251,7 @@ class _Run:
             stars=self.datasets.counts,
             options=self.options,
             device=str(self.loaders.train.device),
+            record=RunRecord.of_run(test.store, self.options, self.folder.path),
             notes=tuple(self._notes()),
         )
         write_history(result.history, self.folder.history)

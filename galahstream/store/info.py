@@ -6,9 +6,10 @@ from typing import Any
 
 from galahstream.store.manifest import ErrorCounts, LabelColumn, PixelCounts, Quantization
 from galahstream.store.readers import Access
-from galahstream.survey.fill_values import FillValue
+from galahstream.survey.fill_values import FillValue, as_typed
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
+from galahstream.survey.wavelength import LYMAN_LIMIT
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
 
@@ -100,6 +101,25 @@ class StoreInfo:
     cuts: tuple[Cut, ...]
     flags: tuple[FlagCount, ...]
     bytes: int
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of values that are allowed, but are hardly what they seem to be."""
+        found = [
+            f"{each.label}: {as_typed(each.value)} in {each.rows:,} rows looks like a missing value"
+            for each in self.likely_fill_values
+        ]
+        if found:
+            values = dict.fromkeys(as_typed(each.value) for each in self.likely_fill_values)
+            found.append(
+                f"if so, convert again with --missing-values {' '.join(values)} (missing_values=)"
+            )
+        if self.wavelength_range is not None and self.wavelength_range[1] < LYMAN_LIMIT:
+            found.append(
+                f"hydrogen absorbs starlight below {LYMAN_LIMIT:g} Å: if the wavelengths are in nm "
+                f"or µm, convert again with wavelengths in Å (--wavelength, wavelength=)"
+            )
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; split and labels by name."""

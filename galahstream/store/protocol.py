@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from galahstream.store.info import StoreInfo
 from galahstream.store.quantization import Encoding
 from galahstream.store.readers import Consumer
 from galahstream.store.row_array import Rows
@@ -100,6 +101,9 @@ class SpectraStore(Protocol):
 
     def release_pages(self) -> None:
         """Return the memory of mapped rows to the system, if there is any."""
+
+    def describe(self) -> StoreInfo:
+        """Return the contents of the store in numbers: shape, labels, split, sizes."""
 
     def locate(self, row: int) -> str:
         """Return file and bytes of a row, for messages."""

@@ -169,3 +169,8 @@ def _is_nines(magnitude: float) -> bool:
 def _is_large_power_of_ten(magnitude: float) -> bool:
     exponent = round(math.log10(magnitude)) if magnitude > 0 else 0
     return exponent >= 10 and math.isclose(magnitude, 10.0**exponent, rel_tol=1e-7)
+
+
+def as_typed(value: float) -> str:
+    """Return a number as it can be typed again, without losing a digit."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e10 else repr(value)
