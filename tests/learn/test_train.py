@@ -44,10 +44,10 @@ def test_the_events_hold_every_scalar(run: TrainingResult) -> None:
     events = EventAccumulator(str(run.out), size_guidance={"histograms": 0})
     events.Reload()
     tags = events.Tags()
-    wanted = {"loss/training", "loss/validation", "loss/test", "learning_rate"}
-    wanted |= {"speed/spectra_per_s", "speed/waiting_share", "final/test_loss"}
+    wanted = {"loss/training", "loss/validation", "optimiser/learning_rate"}
+    wanted |= {"speed/spectra_per_s", "speed/waiting_share", "test_final/loss"}
     wanted |= {
-        f"{kind}/{split}_teff" for kind in ("rmse_K", "r2") for split in ("validation", "test")
+        f"{split}_{kind}/teff" for kind in ("rmse_K", "r2") for split in ("validation", "test")
     }
     assert wanted <= set(tags["scalars"])
     assert len(events.Scalars("loss/training")) == 4

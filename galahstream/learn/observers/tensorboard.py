@@ -1,5 +1,10 @@
-"""Write a run for TensorBoard."""
+"""Write a run for TensorBoard.
 
+The tags begin with loss, optimiser and speed, which TensorBoard thus shows first; its page
+"Custom Scalars" has training beside validation.
+"""
+
+import re
 import struct
 import time
 import warnings
@@ -31,6 +36,7 @@ class EventWriter(Observer):
             from torch.utils.tensorboard import SummaryWriter
         _wait_for_a_later_name(folder.path)
         self._folder = folder
+        self._has_layout = False
         self._writer: Any = SummaryWriter(str(folder.path), purge_step=first_epoch)
 
     def started(self, network: SpectraNetwork) -> None:
@@ -39,11 +45,14 @@ class EventWriter(Observer):
 
     def epoch_finished(self, record: EpochRecord, network: SpectraNetwork) -> None:
         """Write the scalars of an epoch and the histograms of the parameters."""
+        if not self._has_layout:
+            self._writer.add_custom_scalars(_layout(record.labels))
+            self._has_layout = True
         step = record.epoch
         self._writer.add_scalar("loss/training", record.train_loss, step)
         self._writer.add_scalar("loss/validation", record.val_loss, step)
         self._add_metrics("validation", record.labels, step)
-        self._writer.add_scalar("learning_rate", record.learning_rate, step)
+        self._writer.add_scalar("optimiser/learning_rate", record.learning_rate, step)
         self._writer.add_scalar("speed/spectra_per_s", record.spectra_per_s, step)
         self._writer.add_scalar("speed/waiting_share", record.waiting_share, step)
         for name, weights in network.named_parameters():
@@ -56,13 +65,12 @@ class EventWriter(Observer):
         for path in self._folder.pictures:
             if path.exists():
                 self._add_picture(path, step)
-        self._writer.add_scalar("loss/test", result.test_loss, step)
         self._add_metrics("test", result.test, step)
         for group in result.test_groups:
             name = f"test_{group.by}_{group.group}".replace(" ", "_")
             self._add_metrics(name, group.labels, step)
-        final = {"final/test_loss": result.test_loss}
-        final |= {f"final/test_rmse_{label.name}": label.rmse for label in result.test}
+        final = {"test_final/loss": result.test_loss}
+        final |= {f"test_final/rmse_{label.name}": label.rmse for label in result.test}
         self._writer.add_hparams(result.settings, final, run_name=".", global_step=step)
 
     def close(self) -> None:
@@ -81,15 +89,43 @@ class EventWriter(Observer):
 
     def _add_metrics(self, split: str, labels: Sequence[LabelMetrics], step: int) -> None:
         for label in labels:
-            unit = f"_{label.unit}" if label.unit else ""
-            self._writer.add_scalar(f"rmse{unit}/{split}_{label.name}", label.rmse, step)
-            self._writer.add_scalar(f"bias{unit}/{split}_{label.name}", label.bias, step)
-            self._writer.add_scalar(f"scatter{unit}/{split}_{label.name}", label.scatter, step)
-            self._writer.add_scalar(f"r2/{split}_{label.name}", label.r2, step)
+            for name in ("rmse", "bias", "scatter"):
+                self._writer.add_scalar(_tag(split, name, label), getattr(label, name), step)
+            self._writer.add_scalar(f"{split}_r2/{label.name}", label.r2, step)
             if label.uncertainty is not None:
                 for name in ("pull_mean", "pull_std", "coverage_68", "coverage_95"):
                     value = getattr(label.uncertainty, name)
-                    self._writer.add_scalar(f"{name}/{split}_{label.name}", value, step)
+                    self._writer.add_scalar(f"{split}_{name}/{label.name}", value, step)
+
+
+def _tag(split: str, metric: str, label: LabelMetrics) -> str:
+    """Return the tag of an error in the unit of its label."""
+    unit = f"_{label.unit}" if label.unit else ""
+    return f"{split}_{metric}{unit}/{label.name}"
+
+
+def _layout(labels: Sequence[LabelMetrics]) -> dict[str, dict[str, list[str | list[str]]]]:
+    """Return the charts of the page "Custom Scalars", which finds tags by regular expressions."""
+
+    def chart(*tags: str) -> list[str | list[str]]:
+        return ["Multiline", [f"^{re.escape(tag)}$" for tag in tags]]
+
+    errors = {
+        " ".join(
+            ["validation RMSE of", label.name, *([f"[{label.unit}]"] if label.unit else [])]
+        ): chart(_tag("validation", "rmse", label))
+        for label in labels
+    }
+    return {
+        "Is it learning? Is it overfitting?": {
+            "loss: training and validation": chart("loss/training", "loss/validation"),
+            **errors,
+        },
+        "Is it waiting for data?": {
+            "share of the time spent waiting": chart("speed/waiting_share"),
+            "spectra per second": chart("speed/spectra_per_s"),
+        },
+    }
 
 
 def _wait_for_a_later_name(folder: Path) -> None:
