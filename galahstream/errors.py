@@ -30,6 +30,7 @@ parentheses, so that ``except ValueError`` and ``except OSError`` keep working::
     │   streaming and training
     ├── OrderError (ValueError)
     ├── WorkerError (RuntimeError)
+    ├── RankError (RuntimeError)
     ├── CheckpointError (ValueError)
     └── TrainingDivergedError (ArithmeticError)
 
@@ -126,6 +127,10 @@ class OrderError(GalahStreamError, ValueError):
 
 class WorkerError(GalahStreamError, RuntimeError):
     """A worker ended before its batch was ready."""
+
+
+class RankError(GalahStreamError, RuntimeError):
+    """A rank of a training on several processes failed, ended, or differs from the others."""
 
 
 class CheckpointError(GalahStreamError, ValueError):

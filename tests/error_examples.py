@@ -16,6 +16,7 @@ import pytest
 import galahstream as gs
 from galahstream import errors
 from galahstream.conversion.repair import repair
+from galahstream.learn.distributed import explained_loss_of_ranks
 from galahstream.sources import fits_file
 from galahstream.stream.workers.processes import lost_worker_error
 from galahstream.system.lock import locked
@@ -138,6 +139,11 @@ def _cut_array(monkeypatch: pytest.MonkeyPatch) -> None:
     gs.open_store("store")
 
 
+def _lost_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    with explained_loss_of_ranks():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer")
+
+
 EXAMPLES: dict[type[BaseException], Example] = {
     errors.OptionError: lambda _: gs.convert("raw", "other", dtype="float64"),  # type: ignore[arg-type]
     errors.ExtraMissingError: _no_astropy,
@@ -161,6 +167,7 @@ EXAMPLES: dict[type[BaseException], Example] = {
     errors.CheckpointError: _not_a_model,
     errors.OrderError: _other_order,
     errors.WorkerError: _lost_worker,
+    errors.RankError: _lost_rank,
     errors.TrainingDivergedError: lambda _: gs.train("store", lr=1e30, epochs=1, device="cpu"),
     errors.CostlyChunksWarning: _costly,
 }

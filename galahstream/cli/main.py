@@ -21,7 +21,11 @@ from galahstream.cli import (
 )
 from galahstream.cli.command import CommandResult
 from galahstream.cli.output import as_json, tolerate_any_encoding, write_line, write_message
-from galahstream.errors import GalahStreamError
+from galahstream.errors import GalahStreamError, RankError, TrainingDivergedError
+from galahstream.system.launch import launched_by_torchrun
+
+# What all ranks of a training raise, and the first one reports.
+_OF_ALL_RANKS = (RankError, TrainingDivergedError)
 
 COMMANDS = (mock, convert, info, verify, plot, doctor, train, evaluate, predict, report)
 """The modules of the commands, in the order of ``galahstream --help``."""
@@ -48,15 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     tolerate_any_encoding()
     options = build_parser().parse_args(arguments)
+    launch = launched_by_torchrun()
+    if launch.world_size > 1 and options.run is not train.run:
+        if launch.rank == 0:
+            write_message("galahstream: torchrun is for train; start this command without it")
+        return 1
     run: Callable[[argparse.Namespace], CommandResult] = options.run
     try:
         result = run(options)
         text = as_json(result.data) if options.json else result.text
+        text = text if launch.rank == 0 else ""
         status = write_line(text) if text else 0
     except (GalahStreamError, OSError) as error:
         if options.debug:
             raise
-        _report(error, " ".join(str(error).split()) or type(error).__name__)
+        if launch.rank == 0 or not isinstance(error, _OF_ALL_RANKS):
+            _report(error, " ".join(str(error).split()) or type(error).__name__)
         return 1
     except KeyboardInterrupt as error:
         _report(error, "interrupted")

@@ -92,7 +92,11 @@ def _add_optimisation_options(group: argparse._ArgumentGroup) -> None:
         "--epochs", type=int, default=10, metavar="N", help="passes over the data (default: 10)"
     )
     group.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="stars per batch (default: 32)"
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="stars per batch, on each rank under torchrun (default: 32)",
     )
     group.add_argument(
         "--loss",

@@ -64,8 +64,10 @@ class RunSettings:
 
     Attributes
     ----------
-    batch_size, lr, seed, labels, window, missing, shuffle_block, augment, loss,
-    label_errors, schedule, clip_norm, overfit_batch
+    batch_size : int
+        Stars per batch, of all ranks together.
+    lr, seed, labels, window, missing, shuffle_block, augment, loss, label_errors, schedule,
+    clip_norm, overfit_batch
         Those of :class:`~galahstream.learn.run.TrainOptions`.
     model : str
         The name of the network; that of its class if it is the user's own.
@@ -93,13 +95,21 @@ class RunSettings:
     schedule_epochs: int | None = checked(optional(integer), default=None)
 
     @classmethod
-    def of_options(cls, options: TrainOptions, store: str, model: str) -> "RunSettings":
+    def of_options(
+        cls, options: TrainOptions, store: str, model: str, world_size: int = 1
+    ) -> "RunSettings":
         """Return the settings of a run of the network `model` on the store `store`."""
-        others = ("store", "model", "schedule_epochs")
+        others = ("store", "model", "schedule_epochs", "batch_size")
         names = [field.name for field in fields(cls) if field.name not in others]
         values = {name: getattr(options, name) for name in names}
         epochs = options.epochs if options.schedule == "cosine" else None
-        return cls(**values, store=store, model=model, schedule_epochs=epochs)
+        return cls(
+            **values,
+            batch_size=options.batch_size * world_size,
+            store=store,
+            model=model,
+            schedule_epochs=epochs,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Subset
 
 from galahstream.errors import LabelError, SplitError
+from galahstream.learn.distributed import Ranks
 from galahstream.learn.results import SplitCounts
 from galahstream.learn.run import TrainOptions
 from galahstream.store import SpectraStore, open_store
@@ -100,14 +101,30 @@ def _check_splits(store: SpectraStore) -> None:
         raise SplitError(msg)
 
 
-def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device) -> Loaders:
+def make_loaders(
+    datasets: Datasets,
+    options: TrainOptions,
+    device: torch.device,
+    ranks: Ranks = Ranks(),
+) -> Loaders:
     """Return the loaders of the datasets; only training stars are shuffled and augmented.
+
+    Of several ranks, each has its part of every training batch, and of the validation and test
+    stars those of its share.
 
     With `overfit_batch` every training batch is the first one, and an epoch has as many as usual.
     """
     size, workers = options.batch_size, options.num_workers
     val, test = (
-        SpectraLoader(dataset, size, seed=options.seed, num_workers=workers, device=device)
+        SpectraLoader(
+            dataset if ranks.world_size == 1 else Subset(dataset, ranks.share(len(dataset))),
+            size,
+            seed=options.seed,
+            num_workers=workers,
+            device=device,
+            rank=0,
+            world_size=1,
+        )
         for dataset in (datasets.val, datasets.test)
     )
     train = SpectraLoader(
@@ -119,6 +136,8 @@ def make_loaders(datasets: Datasets, options: TrainOptions, device: torch.device
         device=device,
         shuffle_block=options.shuffle_block,
         augment=options.augment,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
     )
     return Loaders(train, val, test)
 
@@ -127,6 +146,14 @@ def _first_batch_repeated(dataset: SpectraDataset, size: int) -> Subset[Any]:
     items = np.arange(min(size, len(dataset)))
     repeated: Any = np.tile(items, -(-len(dataset) // size))
     return Subset(dataset, repeated)
+
+
+def complete_dataset(dataset: SpectraDataset | Subset[Any]) -> SpectraDataset:
+    """Return the dataset that a loader of validation or test stars has a share of."""
+    if isinstance(dataset, SpectraDataset):
+        return dataset
+    parent: Any = dataset.dataset
+    return complete_dataset(parent)
 
 
 def store_rows(

@@ -27,10 +27,7 @@ def run_header(trainer: Trainer, datasets: Datasets) -> Iterator[str]:
     yield f"dtype: {dtype} (as in the batches of the loader)"
     yield f"kernels: {_kernels()}"
     yield f"optimiser: {_optimiser(trainer)}"
-    yield (
-        f"batches: {options.batch_size} stars, {len(trainer.loaders.train)} per epoch "
-        f"({_reason(options, 'batch_size')})"
-    )
+    yield f"batches: {_batches(trainer)}"
     yield f"workers: {_workers(options)}"
     yield from _special_settings(trainer)
 
@@ -67,6 +64,14 @@ def _optimiser(trainer: Trainer) -> str:
         form = f"not fused, as torch cannot do it on {trainer.loaders.train.device.type}"
     clipping = "" if options.clip_norm is None else f", gradients of norm {options.clip_norm:g}"
     return f"Adam, {form}; learning rate {options.lr:g}, {options.schedule}{clipping}"
+
+
+def _batches(trainer: Trainer) -> str:
+    options, ranks = trainer.options, trainer.ranks.world_size
+    size = f"{options.batch_size} stars"
+    if ranks > 1:
+        size = f"{trainer.global_batch_size} stars, {size} on each of {ranks} ranks"
+    return f"{size}, {len(trainer.loaders.train)} per epoch ({_reason(options, 'batch_size')})"
 
 
 def _workers(options: TrainOptions) -> str:

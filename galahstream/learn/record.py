@@ -101,9 +101,14 @@ class RunRecord:
     command: str | None = checked(optional(_string))
 
     @classmethod
-    def of_run(cls, store: SpectraStore, options: TrainOptions, out: Path) -> "RunRecord":
-        """Return the record of a run on `store` in the folder `out`."""
-        return cls(DataRecord.of_store(store), environment(), _command(store, options, out))
+    def of_run(
+        cls, store: SpectraStore, options: TrainOptions, out: Path, world_size: int = 1
+    ) -> "RunRecord":
+        """Return the record of a run on `store` in the folder `out`, by `world_size` ranks."""
+        command = _command(store, options, out)
+        if command is not None and world_size > 1:
+            command = f"torchrun --standalone --nproc-per-node {world_size} -m {command}"
+        return cls(DataRecord.of_store(store), environment(), command)
 
 
 def _command(store: SpectraStore, options: TrainOptions, out: Path) -> str | None:

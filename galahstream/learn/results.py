@@ -148,6 +148,8 @@ class TrainingResult:
         What the run could not do, and the cure.
     test_groups : tuple of GroupMetrics
         Errors on the test stars in bins of signal to noise, and of dwarfs and giants.
+    ranks : int
+        Processes that trained together, each with `options.batch_size` stars per batch.
     """
 
     model: TrainedModel
@@ -161,6 +163,7 @@ class TrainingResult:
     record: RunRecord
     notes: tuple[str, ...] = ()
     test_groups: tuple[GroupMetrics, ...] = ()
+    ranks: int = 1
 
     @property
     def seconds(self) -> float:
@@ -179,6 +182,7 @@ class TrainingResult:
             "model": self.model.network.name,
             "epochs": self.options.epochs,
             "batch_size": self.options.batch_size,
+            "ranks": self.ranks,
             "learning_rate": self.options.lr,
             "seed": self.options.seed,
             "device": self.device,

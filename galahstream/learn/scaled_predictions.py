@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from galahstream.learn.distributed import Ranks
 from galahstream.learn.losses import Loss, MeanSquaredError, check_outputs
 from galahstream.learn.models.base import Prediction, SpectraNetwork, as_prediction
 from galahstream.learn.recipe import Recipe
@@ -56,6 +57,7 @@ def predict_scaled(
     loader: SpectraLoader,
     loss: Loss | None = None,
     columns: Sequence[int] | None = None,
+    ranks: Ranks = Ranks(),
 ) -> tuple[ScaledPredictions, float]:
     """Return the predictions of all stars of a loader, and the mean loss.
 
@@ -69,6 +71,8 @@ def predict_scaled(
         The one that the network was trained with; by default the mean squared error.
     columns : sequence of int, optional
         The network's labels that the loader gives, in this order; all of them by default.
+    ranks : Ranks
+        Those whose loaders have the stars in shares; each returns all predictions.
 
     Returns
     -------
@@ -87,7 +91,13 @@ def predict_scaled(
             total += float(loss.total(prediction, *targets))
             weight += float(loss.weight(*targets))
     n_labels = network.n_labels if columns is None else len(columns)
-    return _concatenated(outputs, n_labels), total / weight if weight else float("nan")
+    scaled = _concatenated(outputs, n_labels, loss)
+    total, weight = ranks.joined(np.array([[total, weight]])).sum(axis=0).tolist()
+    sigma = scaled.uncertainties
+    everywhere = ScaledPredictions(
+        ranks.joined(scaled.labels), None if sigma is None else ranks.joined(sigma)
+    )
+    return everywhere, total / weight if weight else float("nan")
 
 
 @torch.inference_mode()
@@ -112,11 +122,11 @@ def predicted_batches(
         network.train(was_training).to(device)
 
 
-def _concatenated(outputs: list[ScaledPredictions], n_labels: int) -> ScaledPredictions:
-    if not outputs:
-        return ScaledPredictions(np.empty((0, n_labels)), None)
-    labels = np.concatenate([output.labels for output in outputs])
-    if outputs[0].uncertainties is None:
+def _concatenated(outputs: list[ScaledPredictions], n_labels: int, loss: Loss) -> ScaledPredictions:
+    none = np.empty((0, n_labels))
+    has_uncertainties = "log_variance" in loss.required_outputs
+    labels = np.concatenate([none, *(output.labels for output in outputs)])
+    if not has_uncertainties:
         return ScaledPredictions(labels, None)
     sigma = [output.uncertainties for output in outputs if output.uncertainties is not None]
-    return ScaledPredictions(labels, np.concatenate(sigma))
+    return ScaledPredictions(labels, np.concatenate([none, *sigma]))

@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import torch
 
 from galahstream.errors import DestinationExistsError, OptionError
 from galahstream.learn.checkpoint import Checkpoint, CheckpointSaver, RunSettings
 from galahstream.learn.data import Datasets, Loaders, make_loaders, open_datasets
+from galahstream.learn.distributed import Ranks, joined_ranks
 from galahstream.learn.header import run_header
 from galahstream.learn.losses import LossName, make_loss
 from galahstream.learn.models import Model, make_network
@@ -19,7 +21,7 @@ from galahstream.learn.observers.pictures import PictureWriter
 from galahstream.learn.observers.tensorboard import EventWriter
 from galahstream.learn.recipe import Recipe
 from galahstream.learn.record import RunRecord
-from galahstream.learn.results import TrainingResult
+from galahstream.learn.results import LabelPairs, TrainingResult
 from galahstream.learn.run import RunFolder, TrainOptions
 from galahstream.learn.schedule import ScheduleName
 from galahstream.learn.trained_model import TrainedModel, save_model
@@ -28,7 +30,6 @@ from galahstream.learn.training_sample import TrainingSample
 from galahstream.plots import figures
 from galahstream.store import SpectraStore
 from galahstream.stream.augmentation import Augmentation
-from galahstream.stream.device import choose_device
 from galahstream.stream.label_table import Missing
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window
@@ -76,7 +77,7 @@ def train(
         `metrics.json`, and pictures if matplotlib is installed
         (docs/predictions.md).
     epochs, batch_size : int
-        At least 1.
+        At least 1. Of several ranks, each has `batch_size` stars of every batch.
     lr : float
         Learning rate of Adam, above 0.
     seed : int
@@ -138,6 +139,11 @@ def train(
     -------
     TrainingResult
 
+    Notes
+    -----
+    Under torchrun, or where ``torch.distributed`` is initialised, the processes train one network
+    together; the first one alone writes the run (docs/devices.md).
+
     Raises
     ------
     GalahStreamError
@@ -168,16 +174,22 @@ def train(
     if resume and overwrite:
         msg = "a run is either resumed or replaced; give resume (--resume) or overwrite "
         raise OptionError(msg + "(--overwrite)")
-    folder = RunFolder.at(out)
-    run = _Run(folder, options, open_datasets(store, options), report or (lambda line: None))
-    try:
-        with folder.locked():
-            if overwrite:
-                folder.set_aside()
-            folder.check_usable(resume=resume)
+    with joined_ranks(options.device) as (ranks, place):
+        with ranks.together():
+            folder = RunFolder.at(out)
+            datasets = open_datasets(store, options)
+            log = report if report is not None and ranks.is_first else lambda line: None
+            run = _Run(folder, options, datasets, log, ranks, place)
+        with ExitStack() as closing:
+            closing.callback(run.loaders.close)
+            ranks.check_equal(run.identity)
+            with ranks.together():
+                if ranks.is_first:
+                    closing.enter_context(folder.locked())
+                    if overwrite:
+                        folder.set_aside()
+                    folder.check_usable(resume=resume)
             return run.train(resume=resume, progress=progress)
-    finally:
-        run.loaders.close()
 
 
 class _Run:
@@ -188,28 +200,59 @@ class _Run:
     """
 
     def __init__(
-        self, folder: RunFolder, options: TrainOptions, datasets: Datasets, log: Log
+        self,
+        folder: RunFolder,
+        options: TrainOptions,
+        datasets: Datasets,
+        log: Log,
+        ranks: Ranks,
+        device: torch.device,
     ) -> None:
         self.folder, self.options, self.datasets, self.log = folder, options, datasets, log
-        device = choose_device(options.device)
+        self.ranks = ranks
         torch.manual_seed(options.seed)
         train, loss = datasets.train, make_loss(options.loss)
         network = make_network(options.model, train.n_pixels, len(train.label_names), loss.output)
+        ranks.draw_apart()
         self.model = TrainedModel(network, Recipe.of_dataset(train, options.seed), options.loss)
-        self.loaders: Loaders = make_loaders(datasets, options, device)
+        self.loaders: Loaders = make_loaders(datasets, options, device, ranks)
         self.model.to(device)
-        self.trainer = Trainer(self.model, self.loaders, options, loss)
+        self.trainer = Trainer(self.model, self.loaders, options, loss, ranks)
+        self.settings = RunSettings.of_options(
+            options, train.store.fingerprint, network.name, ranks.world_size
+        )
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What must be equal for all ranks."""
+        return {
+            **vars(self.settings),
+            "split": self.datasets.train.store.split_fingerprint,
+            "epochs": self.options.epochs,
+            "patience": self.options.patience,
+        }
 
     def train(self, *, resume: bool, progress: bool) -> TrainingResult:
         """Train all epochs that are left, test, and write all files of the run."""
         for line in run_header(self.trainer, self.datasets):
             self.log(line)
-        settings = RunSettings.of_options(
-            self.options, self.datasets.train.store.fingerprint, self.model.network.name
-        )
-        checkpoint = Checkpoint(self.folder.checkpoint, settings)
-        if resume and checkpoint.path.exists():
+        checkpoint = Checkpoint(self.folder.checkpoint, self.settings)
+        if self.ranks.of_first(resume and checkpoint.path.exists()):
             self._resume(checkpoint)
+        if self.ranks.is_first:
+            self._observe(checkpoint, resume=resume, progress=progress)
+        observers = self.trainer.observers
+        try:
+            for observer in observers:
+                observer.started(self.model.network)
+            self.trainer.fit()
+            return self._finish()
+        finally:
+            for observer in observers:
+                observer.close()
+
+    def _observe(self, checkpoint: Checkpoint, *, resume: bool, progress: bool) -> None:
+        """Let the trainer's observers write the files of the run."""
         first_epoch = self.trainer.state.epoch if resume else None
         observers = self.trainer.observers
         if figures.has_matplotlib():
@@ -224,24 +267,21 @@ class _Run:
             CheckpointSaver(checkpoint, self.trainer),
             ConsoleObserver(self.options.epochs, self.log, progress=progress),
         ]
-        try:
-            for observer in observers:
-                observer.started(self.model.network)
-            self.trainer.fit()
-            result = self._finish()
-            self.folder.discard_replaced()
-            return result
-        finally:
-            for observer in observers:
-                observer.close()
 
     def _finish(self) -> TrainingResult:
         pairs, test_loss = self.trainer.test()
+        with self.ranks.together():
+            result = self._result(pairs, test_loss)
+            if self.ranks.is_first:
+                self._write(result, pairs)
+        return result
+
+    def _result(self, pairs: LabelPairs, test_loss: float) -> TrainingResult:
         recipe, test = self.model.recipe, self.datasets.test
         self.model.sample = TrainingSample.of_datasets(
             self.model.network, self.datasets.train, self.datasets.val
         )
-        result = TrainingResult(
+        return TrainingResult(
             model=self.model.to("cpu").eval(),
             out=self.folder.path,
             history=tuple(self.trainer.state.history),
@@ -251,18 +291,23 @@ class _Run:
             stars=self.datasets.counts,
             options=self.options,
             device=str(self.loaders.train.device),
-            record=RunRecord.of_run(test.store, self.options, self.folder.path),
+            record=RunRecord.of_run(
+                test.store, self.options, self.folder.path, self.ranks.world_size
+            ),
             notes=tuple(self._notes()),
+            ranks=self.ranks.world_size,
         )
+
+    def _write(self, result: TrainingResult, pairs: LabelPairs) -> None:
+        """Write the results, the last of which says that the run is finished."""
         write_history(result.history, self.folder.history)
         save_model(result.model, self.folder.model)
         for observer in self.trainer.observers:
             observer.finished(result, pairs)
-        # Written last: it says that the run is finished.
         with atomic_write(self.folder.metrics) as path:
             text = json.dumps(result.as_dict(), indent=1, allow_nan=False)
             path.write_text(text + "\n", encoding="utf-8")
-        return result
+        self.folder.discard_replaced()
 
     def _notes(self) -> Iterator[str]:
         history = self.trainer.state.history
@@ -281,9 +326,24 @@ class _Run:
             yield "no pictures: pip install 'galahstream[plots]'"
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        checkpoint.load(self.trainer)
+        with self.ranks.together():
+            if self.ranks.is_first:
+                checkpoint.load(self.trainer)
+                self._check_unfinished()
+        snapshot = self.trainer.snapshot() if self.ranks.is_first else None
+        first = self.ranks.of_first(snapshot)
+        if first is not None and not self.ranks.is_first:
+            self.trainer.restore(first)
+            self.ranks.draw_apart()
         state, epochs = self.trainer.state, self.options.epochs
-        trained = state.epoch - 1
+        if self.trainer.is_finished:
+            self.log(f"all {state.epoch - 1} epochs are trained")
+        else:
+            stars = f"{state.stars:,} of its stars"
+            self.log(f"resuming in epoch {state.epoch} of {epochs}, after {stars}")
+
+    def _check_unfinished(self) -> None:
+        trained = self.trainer.state.epoch - 1
         if self.trainer.is_finished and self.folder.finished_epochs() == trained:
             stopped, more = "", "epochs (epochs=, --epochs)"
             if self.trainer.has_stopped_early:
@@ -293,8 +353,3 @@ class _Run:
                 f"continue it with more {more}, or choose another folder (out=, --out)"
             )
             raise DestinationExistsError(msg)
-        if self.trainer.is_finished:
-            self.log(f"all {trained} epochs are trained")
-        else:
-            stars = f"{state.stars:,} of its stars"
-            self.log(f"resuming in epoch {state.epoch} of {epochs}, after {stars}")

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from galahstream.errors import TrainingDivergedError
-from galahstream.learn.data import Loaders, store_rows
+from galahstream.learn.data import Loaders, complete_dataset, store_rows
+from galahstream.learn.distributed import Ranks, explained_loss_of_ranks
 from galahstream.learn.losses import Loss, MeanSquaredError
 from galahstream.learn.observers.base import EpochStart, Observer
 from galahstream.learn.optimizer import make_adam
@@ -102,6 +103,9 @@ class Trainer:
         `epochs`, `batch_size` and the options of the optimisation are used.
     loss : Loss, optional
         By default the mean squared error.
+    ranks : Ranks
+        Those that train together, each with its part of every batch. Their weights and states
+        are equal.
 
     Attributes
     ----------
@@ -125,18 +129,27 @@ class Trainer:
         loaders: Loaders,
         options: TrainOptions,
         loss: Loss | None = None,
+        ranks: Ranks = Ranks(),
     ) -> None:
         self.model = model
+        self.ranks = ranks
         self.loaders = loaders
         self.options = options
         self.loss: Loss = loss or MeanSquaredError()
         self.optimizer = make_adam(model.parameters(), options.lr, loaders.train.device)
-        self._step = TrainingStep(model.network, self.loss, self.optimizer, options.clip_norm)
+        self._step = TrainingStep(
+            model.network, self.loss, self.optimizer, options.clip_norm, ranks
+        )
         self.state = TrainerState()
         self.observers: list[Observer] = []
         self.n_stars = len(loaders.train.dataset)
         self._unread: list[_BatchLoss] = []
         self._upcoming: Iterator[Sequence[torch.Tensor]] | None = None
+
+    @property
+    def global_batch_size(self) -> int:
+        """Stars per batch, of all ranks together."""
+        return self.options.batch_size * self.ranks.world_size
 
     def fit(self) -> tuple[EpochRecord, ...]:
         """Train until all epochs are finished, or patience ends, and return their records.
@@ -179,8 +192,9 @@ class Trainer:
         return self._predict(self.loaders.test)
 
     def _predict(self, loader: SpectraLoader) -> tuple[LabelPairs, float]:
-        scaled, loss = predict_scaled(self.model.network, loader, self.loss)
-        return scaled.paired(self.model.recipe, loader.dataset), loss
+        with explained_loss_of_ranks():
+            scaled, loss = predict_scaled(self.model.network, loader, self.loss, ranks=self.ranks)
+        return scaled.paired(self.model.recipe, complete_dataset(loader.dataset)), loss
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run, with copies of tensors that are not on the CPU.
@@ -259,12 +273,11 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """Learn from the remaining batches of the current epoch."""
-        size = self.options.batch_size
         start = EpochStart(
             epoch=self.state.epoch,
             epochs=self.options.epochs,
-            n_batches=-(-self.n_stars // size),
-            batches_done=-(-self.state.stars // size),
+            n_batches=len(self.loaders.train),
+            batches_done=-(-self.state.stars // self.global_batch_size),
         )
         for observer in self.observers:
             observer.epoch_started(start)
@@ -288,12 +301,18 @@ class Trainer:
         with delayed_interrupts():
             self._step.update()
             finished_at = time.perf_counter()
-            self._unread.append(_BatchLoss(loss, len(flux)))
-            state.stars += len(flux)
+            stars = self._stars_handed_over() - state.stars
+            self._unread.append(_BatchLoss(loss, stars))
+            state.stars += stars
             state.wait_seconds += received_at - requested_at
             state.train_seconds += finished_at - requested_at
         if len(self._unread) == READ_STEPS:
             self._read_losses()
+
+    def _stars_handed_over(self) -> int:
+        """Return how many stars of the epoch the ranks together have received."""
+        # After the last batch, the loader is at the beginning of the next epoch.
+        return self.loaders.train.order.position.rows_served or self.n_stars
 
     def _read_losses(self) -> None:
         """Wait for the device, and add the losses of the last batches to that of the epoch."""
@@ -323,9 +342,10 @@ class Trainer:
         rows = sorted(store_rows(self.loaders.train.dataset, items).tolist())
         more = f" and {len(rows) - _MAX_ROWS_SHOWN:,} more" if len(rows) > _MAX_ROWS_SHOWN else ""
         before = f", after {losses[number - 1]:.3g} in the batch before" if number else ""
+        batch = f"{start // self.global_batch_size + 1} of {len(self.loaders.train)}"
         msg = (
-            f"epoch {state.epoch}/{options.epochs}, batch {start // options.batch_size + 1} of "
-            f"{-(-self.n_stars // options.batch_size)}: the loss is {losses[number]}{before}; its "
+            f"epoch {state.epoch}/{options.epochs}, batch {batch}: the loss is "
+            f"{losses[number]}{before}; its "
             f"stars are the rows {', '.join(map(str, rows[:_MAX_ROWS_SHOWN]))}{more} of the store; "
             f"train with a smaller learning rate (lr=, --lr) over this run (overwrite=True, "
             f"--overwrite) or into another folder (out=, --out), and look at the labels with "

@@ -233,8 +233,8 @@ def test_the_result_says_all_that_the_metrics_hold(run: TrainingResult) -> None:
     metrics = json.loads((run.out / "metrics.json").read_text())
     assert metrics == run.as_dict()
     assert metrics["settings"] == {
-        "model": "reference", "epochs": 4, "batch_size": 32, "learning_rate": 1e-3, "seed": 42,
-        "device": "cpu", "augment": "none", "loss": "mse", "missing": "raise",
+        "model": "reference", "epochs": 4, "batch_size": 32, "ranks": 1, "learning_rate": 1e-3,
+        "seed": 42, "device": "cpu", "augment": "none", "loss": "mse", "missing": "raise",
         "label_errors": False, "schedule": "constant", "patience": "none", "clip_norm": "none",
         "overfit_batch": False,
     }  # fmt: skip

@@ -256,13 +256,13 @@ class SlowValidation:
         self._trainer = trainer
         monkeypatch.setattr(trainer_module, "predict_scaled", self)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         is_last = self._trainer.state.epoch == OPTIONS.epochs
         before, deadline = len(self._read), time.monotonic() + (0.2 if is_last else 5)
         while time.monotonic() < deadline and len(self._read) < before + 32:
             time.sleep(0.01)
         self.read_during.append(self._read[before:])
-        return predict_scaled(*arguments)
+        return predict_scaled(*arguments, **options)
 
 
 def test_the_next_epoch_is_read_ahead_while_the_stars_are_validated(
