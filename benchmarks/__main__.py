@@ -46,6 +46,7 @@ BENCHMARKS = {
     "verification": Benchmark(
         "verification", "first epochs, which verify what they read, against later ones"
     ),
+    "collections": Benchmark("collections", "a collection of 200 stores, against one store"),
     "memory": Benchmark("memory", "a store larger than the page cache left to it"),
     "convert": Benchmark("convert", "conversion, against cp and fsync"),
     "ingest": Benchmark("ingest", "conversion of FITS files, against fitsio and astropy"),

@@ -20,19 +20,20 @@ _EVICT = (
 )
 
 
-def evict(path: Path) -> None:
-    """Drop a file's pages in a fresh process, and check that they are gone.
+def evict(*paths: Path) -> None:
+    """Drop the pages of files in a fresh process, and check that they are gone.
 
     Raises
     ------
     RuntimeError
         If pages are left because a mapping somewhere holds them.
     """
-    subprocess.run([sys.executable, "-S", "-c", _EVICT, str(path)], check=True)
-    left = int(resident_pages(path).sum())
-    if left:
-        msg = f"{path}: {left} pages are still in memory; a mapping holds them"
-        raise RuntimeError(msg)
+    subprocess.run([sys.executable, "-S", "-c", _EVICT, *map(str, paths)], check=True)
+    for path in paths:
+        left = int(resident_pages(path).sum())
+        if left:
+            msg = f"{path}: {left} pages are still in memory; a mapping holds them"
+            raise RuntimeError(msg)
 
 
 def resident_pages(path: Path) -> npt.NDArray[np.bool_]:

@@ -7,7 +7,10 @@ from galahstream._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from galahstream import errors as errors
+    from galahstream.conversion.append import append as append
+    from galahstream.conversion.collection import merge as merge
     from galahstream.conversion.convert import convert as convert
+    from galahstream.conversion.select import select as select
     from galahstream.errors import GalahStreamError as GalahStreamError
     from galahstream.learn.inference import evaluate as evaluate
     from galahstream.learn.inference import predict as predict
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 _LAZY_IMPORTS = {
     "GalahStreamError": "galahstream.errors",
     "convert": "galahstream.conversion.convert",
+    "append": "galahstream.conversion.append",
+    "merge": "galahstream.conversion.collection",
+    "select": "galahstream.conversion.select",
     "open_store": "galahstream.store",
     "SpectraDataset": "galahstream.stream.dataset",
     "SpectraLoader": "galahstream.stream.loader",

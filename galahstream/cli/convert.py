@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from galahstream.cli.command import (
     CommandResult,
@@ -13,7 +14,7 @@ from galahstream.cli.command import (
     number,
     one_source,
 )
-from galahstream.cli.text import store_lines
+from galahstream.cli.text import described
 
 FORMATS = ("npy", "hdf5")
 DTYPES = ("float32", "uint16")
@@ -25,6 +26,31 @@ MISSING_CAMERA = ("nan", "skip", "raise")
 JOINS = ("sobject_id", "tmass_id", "gaiadr3_source_id")
 SELECTS = ("recommended",)
 UNMATCHED = ("keep", "skip")
+_OF_SOURCE = (
+    "labels",
+    "wavelength",
+    "missing_values",
+    "flux_column",
+    "wavelength_column",
+    "ivar_column",
+    "frame",
+    "grid",
+    "resampling",
+    "errors",
+    "missing_camera",
+    "catalogue",
+    "join",
+    "select",
+    "where",
+    "unmatched",
+    "groups",
+    "split",
+    "seed",
+    "on_bad",
+    "jobs",
+    "resume",
+    "take_over",
+)
 
 
 def add_parser(commands: Commands) -> None:
@@ -48,11 +74,19 @@ def add_parser(commands: Commands) -> None:
         "dest", type=Path, metavar="DEST", help="store to create: a folder, or a file for hdf5"
     )
     _add_format_options(parser.add_argument_group("format of the store"))
+    running = add_source_groups(parser)
+    running.add_argument("--overwrite", action="store_true", help="replace DEST if it exists")
+
+
+def add_source_groups(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add what is said of a source and of its conversion; return the group about running."""
     _add_source_options(parser.add_argument_group("labels, wavelengths and split"))
     add_column_options(parser.add_argument_group("columns of Parquet files"))
     _add_spectrum_options(parser.add_argument_group("spectra"))
     _add_catalogue_options(parser.add_argument_group("catalogue"))
-    _add_run_options(parser.add_argument_group("running"))
+    running = parser.add_argument_group("running")
+    _add_run_options(running)
+    return running
 
 
 def _add_format_options(group: argparse._ArgumentGroup) -> None:
@@ -216,46 +250,28 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="resume a conversion of another host, whose process must have ended",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace DEST if it exists")
+
+
+def source_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what was said of the source, by the names of the options of `gs.convert`."""
+    return {name: getattr(options, name) for name in _OF_SOURCE}
 
 
 def run(options: argparse.Namespace) -> CommandResult:
     """Convert the source and describe the store."""
     from galahstream.conversion.convert import convert
 
-    with convert(
-        one_source(options.source),
-        options.dest,
-        format=options.format,
-        dtype=options.dtype,
-        flux_range=options.flux_range,
-        compression=options.compression,
-        chunk_rows=options.chunk_rows,
-        labels=options.labels,
-        wavelength=options.wavelength,
-        missing_values=options.missing_values,
-        flux_column=options.flux_column,
-        wavelength_column=options.wavelength_column,
-        ivar_column=options.ivar_column,
-        frame=options.frame,
-        grid=options.grid,
-        resampling=options.resampling,
-        errors=options.errors,
-        missing_camera=options.missing_camera,
-        catalogue=options.catalogue,
-        join=options.join,
-        select=options.select,
-        where=options.where,
-        unmatched=options.unmatched,
-        groups=options.groups,
-        split=options.split,
-        seed=options.seed,
-        on_bad=options.on_bad,
-        in_place=options.in_place,
-        jobs=options.jobs,
-        resume=options.resume,
-        take_over=options.take_over,
-        overwrite=options.overwrite,
-    ) as store:
-        info = store.describe()
-    return CommandResult("\n".join(store_lines(info)), info.as_dict())
+    return described(
+        convert(
+            one_source(options.source),
+            options.dest,
+            format=options.format,
+            dtype=options.dtype,
+            flux_range=options.flux_range,
+            compression=options.compression,
+            chunk_rows=options.chunk_rows,
+            in_place=options.in_place,
+            **source_options(options),
+            overwrite=options.overwrite,
+        )
+    )

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from galahstream.cli.command import CommandResult, Commands, add_command
-from galahstream.cli.text import store_lines
+from galahstream.cli.text import described
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,6 +17,4 @@ def run(options: argparse.Namespace) -> CommandResult:
     """Describe the store; no flux is read."""
     from galahstream.store import open_store
 
-    with open_store(options.store) as store:
-        info = store.describe()
-    return CommandResult("\n".join(store_lines(info)), info.as_dict())
+    return described(open_store(options.store))

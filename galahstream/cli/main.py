@@ -8,14 +8,17 @@ from typing import Any
 
 from galahstream._version import __version__
 from galahstream.cli import (
+    append,
     convert,
     doctor,
     evaluate,
     info,
+    merge,
     mock,
     plot,
     predict,
     report,
+    select,
     train,
     verify,
 )
@@ -27,7 +30,21 @@ from galahstream.system.launch import launched_by_torchrun
 # What all ranks of a training raise, and the first one reports.
 _OF_ALL_RANKS = (RankError, TrainingDivergedError)
 
-COMMANDS = (mock, convert, info, verify, plot, doctor, train, evaluate, predict, report)
+COMMANDS = (
+    mock,
+    convert,
+    append,
+    merge,
+    select,
+    info,
+    verify,
+    plot,
+    doctor,
+    train,
+    evaluate,
+    predict,
+    report,
+)
 """The modules of the commands, in the order of ``galahstream --help``."""
 
 

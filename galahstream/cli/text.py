@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from galahstream.cli.command import CommandResult
 from galahstream.survey.fill_values import as_typed
 
 if TYPE_CHECKING:
     from galahstream.learn.diagnosis import Diagnosis
     from galahstream.learn.metrics import GroupMetrics, LabelMetrics
+    from galahstream.store import Store
     from galahstream.store.info import StoreInfo
     from galahstream.store.manifest import LabelColumn
     from galahstream.survey.provenance import Provenance
     from galahstream.survey.selection import Cut
+
+
+def described(store: "Store") -> CommandResult:
+    """Return the description of a store that a command made, and close it."""
+    with store:
+        info = store.describe()
+    return CommandResult("\n".join(store_lines(info)), info.as_dict())
 
 
 def store_lines(info: "StoreInfo") -> list[str]:
@@ -23,6 +32,7 @@ def store_lines(info: "StoreInfo") -> list[str]:
     lines = [
         f"{info.path}: {info.stars:,} stars of {info.pixels:,} pixels, {info.format} "
         f"{info.dtype}{_chunks(info)}, {info.bytes / 1e6:,.1f} MB",
+        *([f"members     {info.members} stores"] if info.members else []),
         f"read        {info.access}: {info.access_reason}",
         f"wavelength  {info.wavelength}{covered}",
         *_provenance(info.provenance),

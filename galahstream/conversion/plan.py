@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,7 +147,9 @@ def plan_conversion(
         n_pixels=source.n_pixels,
         dtype=options.dtype,
         wavelength=grid_kind,
-        labels=_label_columns(source, labels, split == 0),
+        labels=label_columns(
+            list(zip(source.label_names, source.label_units, strict=True)), labels, split == 0
+        ),
         split=drawn.fractions,
         split_sizes=(n_train, n_val, n_test),
         split_seed=drawn.seed,
@@ -195,7 +197,7 @@ def _split(source: Source, options: ConvertOptions, kept: npt.NDArray[np.int64])
         len(kept),
         options.fractions,
         options.split_seed,
-        _group_values(source, kept, groups),
+        group_values(source, kept, groups),
         allow_empty=not source.label_names,
     )
     return RecordedSplit(of_star, options.fractions, options.split_seed, groups)
@@ -243,9 +245,10 @@ def _wavelength(source: Source, options: ConvertOptions) -> tuple[npt.NDArray[np
     return np.full(source.n_pixels, np.nan), "unknown"
 
 
-def _group_values(
+def group_values(
     source: Source, kept: npt.NDArray[np.int64], groups: str | None
 ) -> npt.NDArray[np.generic] | None:
+    """Return the values of a column that tells which of the rows `kept` belong together."""
     if groups is None:
         return None
     values = source.read_column(groups)[kept]
@@ -259,11 +262,14 @@ def _group_values(
     return values
 
 
-def _label_columns(
-    source: Source, labels: npt.NDArray[np.float64], is_train: npt.NDArray[np.bool_]
+def label_columns(
+    names_and_units: Sequence[tuple[str, str]],
+    labels: npt.NDArray[np.float64],
+    is_train: npt.NDArray[np.bool_],
 ) -> tuple[LabelColumn, ...]:
+    """Return what a manifest says of labels (N, K), of which some rows are training stars."""
     columns = []
-    for name, unit, values in zip(source.label_names, source.label_units, labels.T, strict=True):
+    for (name, unit), values in zip(names_and_units, labels.T, strict=True):
         finite = values[np.isfinite(values)]
         train = values[is_train & np.isfinite(values)]
         with np.errstate(over="ignore", invalid="ignore"):  # the writer rejects what overflows

@@ -25,6 +25,7 @@ from galahstream.sources.parquet import ColumnNames, ParquetSource
 from galahstream.sources.spectrum_options import GridChoice, SpectrumOptions
 from galahstream.store import Store, open_store
 from galahstream.store.formats import format_of
+from galahstream.store.formats.collection import MEMBERS
 from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.row_array import RowArray
 from galahstream.store.writer import StoreWriter
@@ -89,7 +90,13 @@ def repair(
     check_apart(destination, named_paths(source))
     with open_store(destination, verify="open") as store:
         damaged = store.verify(progress=progress)
-        if len(damaged):
+        if store.manifest.members:
+            for member in _damaged_members(store, damaged):
+                repair(
+                    member, source,
+                    columns=columns, catalogue=catalogue, join=join, progress=progress,
+                )  # fmt: skip
+        elif len(damaged):
             opened = _open_spectra(source, store, columns, progress)
             opened = _as_stored(opened, store)
             if catalogue is not None:
@@ -102,6 +109,12 @@ def repair(
                 restored[name] = {row: _restored_row(store, opened, row, name) for row in rows}
             _write_again(store, restored, progress)
     return damaged
+
+
+def _damaged_members(store: Store, damaged: npt.NDArray[np.int64]) -> list[Path]:
+    """Return the stores in a collection that have damaged rows."""
+    numbers = np.unique(store.arrays["member"][damaged]).tolist()
+    return [store.path / MEMBERS / store.manifest.members[number].name for number in numbers]
 
 
 def _open_spectra(

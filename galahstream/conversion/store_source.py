@@ -82,10 +82,7 @@ class StoreSource(ArraySource):
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the spectra."""
-        path = self._store.path
-        if not path.is_dir():
-            return (path,)
-        return tuple(path / f"{name}.npy" for name in self._store.spectra)
+        return self._store.spectra_files
 
     @property
     def fingerprint(self) -> str:

@@ -23,7 +23,7 @@ class StoreInfo:
     path : Path
         Folder or file.
     format : str
-        ``"npy"`` or ``"hdf5"``, in format version `version`.
+        ``"npy"``, ``"hdf5"`` or ``"collection"``, in format version `version`.
     stars, pixels : int
         Shape of the flux.
     dtype : str
@@ -71,6 +71,8 @@ class StoreInfo:
         How many of the stars have a quality flag of the catalogue set.
     bytes : int
         Size of all files.
+    members : int
+        Number of stores that a collection is made of; 0 for other stores.
     """
 
     path: Path
@@ -101,6 +103,7 @@ class StoreInfo:
     cuts: tuple[Cut, ...]
     flags: tuple[FlagCount, ...]
     bytes: int
+    members: int = 0
 
     @property
     def warnings(self) -> list[str]:

@@ -13,15 +13,22 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from galahstream import validation
 from galahstream.system.disk import write_at
+from galahstream.validation import checked
 
 FormatName: TypeAlias = Literal["npy", "hdf5"]
+"""The formats that a conversion writes."""
+
 Dtype: TypeAlias = Literal["float32", "uint16"]
 Compression: TypeAlias = Literal["gzip", "lzf"]
 
 FLUX_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2")}
 
 ERROR_DTYPE = np.dtype("<f2")
+
+MEMBER_NAMES = ("member", "member_row")
+"""The arrays that only collections have."""
 
 DIGEST_NAMES = {"flux": "digests", "error": "error_digests"}
 """The array that holds the digests of the rows of flux, and of errors."""
@@ -42,12 +49,37 @@ class ArraySpec(NamedTuple):
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
 
+def _file_name(value: Any) -> str:
+    name = validation.text(value, max_length=255)
+    if not name or Path(name).name != name:
+        msg = f"found {validation.shown(value)}, expected the name of a file"
+        raise ValueError(msg)
+    return name
+
+
+@dataclass(frozen=True)
+class Member:
+    """A store in a collection.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the folder of members.
+    fingerprint : str
+        Digest of its manifest.
+    """
+
+    name: str = checked(_file_name)
+    fingerprint: str = checked(validation.text)
+
+
 @dataclass(frozen=True)
 class StoreSpec:
     """Size, flux type and HDF5 chunking of a store: all that decides about its files.
 
     `has_errors` says whether there is an error of each pixel beside the flux.
-    `chunk_rows` and `compression` are for HDF5 only.
+    `chunk_rows` and `compression` are for HDF5 only. The spectra of a collection are in its
+    `members`.
     """
 
     n_stars: int
@@ -57,6 +89,7 @@ class StoreSpec:
     chunk_rows: int = 1
     compression: str | None = None
     has_errors: bool = False
+    members: tuple[Member, ...] = ()
 
     @property
     def flux(self) -> ArraySpec:
@@ -79,6 +112,14 @@ class StoreSpec:
             "source_row": ArraySpec((self.n_stars,), np.dtype("<i8")),
             "split": ArraySpec((self.n_stars,), np.dtype("u1")),
             **{DIGEST_NAMES[name]: digests for name in self.spectra()},
+            **(self._member_arrays() if self.members else {}),
+        }
+
+    def _member_arrays(self) -> dict[str, ArraySpec]:
+        """Return which member has each row, and the number of the row in it."""
+        return {
+            "member": ArraySpec((self.n_stars,), np.dtype("<u4")),
+            "member_row": ArraySpec((self.n_stars,), np.dtype("<i8")),
         }
 
 
@@ -132,6 +173,11 @@ class RowIndex:
         chunks = (self.chunk_offsets - first) // self.dtype.itemsize
         byte = np.dtype(np.uint8)
         return RowIndex(self.path, byte, self.n_pixels, self.chunk_rows, chunks)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        return self.path.stat().st_size
 
     @property
     def stop(self) -> int:

@@ -8,7 +8,14 @@ from typing import Any
 
 from galahstream import validation
 from galahstream.errors import StoreFormatError, StoreVersionError
-from galahstream.store.layout import DIGEST_NAMES, FLUX_DTYPES, MANIFEST_LIMIT, StoreSpec
+from galahstream.store.layout import (
+    DIGEST_NAMES,
+    FLUX_DTYPES,
+    MANIFEST_LIMIT,
+    MEMBER_NAMES,
+    Member,
+    StoreSpec,
+)
 from galahstream.store.quantization import NO_VALUE, Encoding, Float32, Quantized16
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
@@ -27,6 +34,7 @@ _MAX_MISSING_VALUES = 4096
 _MAX_NOTES = 4096
 _MAX_CUTS = 4096
 _MAX_FLAGS = 64
+_MAX_MEMBERS = 2**20
 _MAX_COUNT = 2**63 - 1
 _DIGEST_LENGTH = 16
 
@@ -122,7 +130,8 @@ def _skipped_star(value: Any) -> tuple[int, str]:
 
 def _array_digests(value: Any) -> dict[str, str]:
     names = set(StoreSpec(0, 0, 0, "float32").arrays())
-    names |= set(value) & set(DIGEST_NAMES.values()) if isinstance(value, dict) else set()
+    optional_names = {*DIGEST_NAMES.values(), *MEMBER_NAMES}
+    names |= set(value) & optional_names if isinstance(value, dict) else set()
     digests = validation.mapping(value, *sorted(names))
     for digest in digests.values():
         if len(validation.text(digest)) != _DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
@@ -135,10 +144,12 @@ def _array_digests(value: Any) -> dict[str, str]:
 def _without_absent(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a manifest without those of parts that the store does not have.
 
-    Stores without errors have had no field for them from the first one on.
+    Stores without errors or members have had no field for them from the first one on.
     """
     if fields["error_counts"] is None:
         del fields["error_counts"]
+    if not fields["members"]:
+        del fields["members"]
     return fields
 
 
@@ -170,6 +181,8 @@ class Manifest:
         Rows per HDF5 chunk and filter of the flux, as converted.
     error_counts : ErrorCounts or None
         For a store with an error of each pixel; None for one without.
+    members : tuple of Member
+        For a collection, the stores that have its spectra, by their number.
     """
 
     n_stars: int = checked(partial(validation.integer, minimum=1, maximum=2**40))
@@ -213,6 +226,9 @@ class Manifest:
     flux_unit: str = checked(validation.text, default="relative to the continuum")
     wavelength_unit: str = checked(validation.text, default="Angstrom")
     error_counts: ErrorCounts | None = checked(optional(record(ErrorCounts)), default=None)
+    members: tuple[Member, ...] = checked(
+        partial(validation.sequence, check=record(Member), maximum=_MAX_MEMBERS), default=()
+    )
     version: int = checked(validation.integer, default=FORMAT_VERSION)
     kind: str = checked(partial(validation.one_of, allowed=(_KIND,)), default=_KIND)
 
@@ -226,6 +242,11 @@ class Manifest:
         has_error_digests = DIGEST_NAMES["error"] in self.digests
         if self.digests and has_error_digests != (self.error_counts is not None):
             raise FieldError("error_counts", "digests and counts of errors do not fit each other")
+        has_member_digests = not set(MEMBER_NAMES) - set(self.digests)
+        if self.digests and has_member_digests != bool(self.members):
+            raise FieldError("members", "they do not fit the digests of the arrays")
+        if len({member.name for member in self.members}) != len(self.members):
+            raise FieldError("members", "two members have one name")
 
     @property
     def spec(self) -> StoreSpec:
@@ -238,6 +259,7 @@ class Manifest:
             self.chunk_rows,
             self.compression,
             has_errors=self.error_counts is not None,
+            members=self.members,
         )
 
     @property

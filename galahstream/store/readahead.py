@@ -9,8 +9,9 @@ turned off, and exactly the coming rows are requested.
 import mmap
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,17 @@ class FileIdentity(NamedTuple):
     mtime_ns: int
     device: int
     inode: int
+
+
+class Signature(Protocol):
+    """What tells whether the files of a store are still those that were opened."""
+
+    @property
+    def identity(self) -> object:
+        """What tells whether another process reads the very same files."""
+
+    def raise_if_changed(self) -> None:
+        """Raise `StoreChangedError` if a file was replaced, truncated or rewritten."""
 
 
 class FileSignature:
@@ -97,36 +109,17 @@ class ReadAheadFile:
         self.index = index
         self.signature = FileSignature(index.path)
         self._descriptor: PerProcess[int] = PerProcess()
-        self._unchecked_left = 0
-        self._skips_left = self._skips = 0
+        self._policy = ReadAheadPolicy()
 
     def descriptor(self) -> int:
         """Return the descriptor of the open file."""
         return self._descriptor.get(self._open)
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
-        """Request rows from the disk if they are not in memory already.
-
-        A request costs a seventh of the time that transforming the row takes. So
-        the residency of some rows is checked first, and ever more rarely as long
-        as they are resident. Does nothing on systems without ``posix_fadvise``.
-        """
-        if self._skips_left > 0:
-            self._skips_left -= 1
-            return
-        if not HAS_FADVISE or len(rows) == 0:
-            return
-        if self._unchecked_left == 0:
-            if self._seem_resident(rows):
-                self._skips_left = self._skips = min(2 * self._skips + 1, _MAX_SKIPPED_CHECKS)
-                return
-            self._unchecked_left, self._skips = _RECHECK_INTERVAL, 0
-        self._unchecked_left = max(self._unchecked_left - 1, 0)
-        descriptor = self.descriptor()
-        for first, size in self._runs(rows):
-            for start in range(first, first + size, _REQUEST_BYTES):
-                length = min(_REQUEST_BYTES, first + size - start)
-                os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_WILLNEED)
+        """Request rows from the disk if they are not in memory already."""
+        if self._policy.is_due(rows, self._is_in_memory):
+            for first, size in runs(self.index.offsets(rows), self.index.row_bytes):
+                request(self.descriptor(), first, size)
 
     def raise_if_changed(self) -> None:
         """Raise `StoreChangedError` if the file is not the one that was opened."""
@@ -145,25 +138,63 @@ class ReadAheadFile:
         self._closing = weakref.finalize(self, os.close, descriptor)
         return descriptor
 
-    def _runs(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-        """Return (offset, bytes) of each run of rows that are adjacent in the file."""
-        offsets = np.sort(self.index.offsets(rows))
-        starts = np.flatnonzero(np.diff(offsets, prepend=-1) != self.index.row_bytes)
-        sizes = np.diff(starts, append=len(offsets)) * self.index.row_bytes
-        return list(zip(offsets[starts].tolist(), sizes.tolist(), strict=True))
+    def _is_in_memory(self, row: int) -> bool:
+        first = int(self.index.offsets(np.array([row]))[0])
+        return is_in_memory(self.descriptor(), first + self.index.row_bytes // 2)
 
-    def _seem_resident(self, rows: npt.NDArray[np.int64]) -> bool:
-        if not HAS_NOWAIT_READS:
+
+class ReadAheadPolicy:
+    """When rows are requested from the disk: not while they are in memory already.
+
+    A request costs a seventh of the time that transforming the row takes. So the residency of
+    some rows is checked first, and ever more rarely as long as they are resident.
+    """
+
+    def __init__(self) -> None:
+        self._unchecked_left = 0
+        self._skips_left = self._skips = 0
+
+    def is_due(self, rows: npt.NDArray[np.int64], is_row_in_memory: Callable[[int], bool]) -> bool:
+        """Return whether to request rows that will be read soon."""
+        if self._skips_left > 0:
+            self._skips_left -= 1
             return False
-        probed = rows[:: max(len(rows) // _PROBED_ROWS, 1)][:_PROBED_ROWS]
-        middle = self.index.row_bytes // 2
-        byte = bytearray(1)
-        for offset in self.index.offsets(probed).tolist():
-            try:
-                os.preadv(self.descriptor(), [byte], offset + middle, os.RWF_NOWAIT)
-            except OSError:  # not in memory, or a file system that cannot tell
+        if not HAS_FADVISE or len(rows) == 0:
+            return False
+        if self._unchecked_left == 0:
+            probed = rows[:: max(len(rows) // _PROBED_ROWS, 1)][:_PROBED_ROWS]
+            if all(map(is_row_in_memory, probed.tolist())):
+                self._skips_left = self._skips = min(2 * self._skips + 1, _MAX_SKIPPED_CHECKS)
                 return False
+            self._unchecked_left, self._skips = _RECHECK_INTERVAL, 0
+        self._unchecked_left = max(self._unchecked_left - 1, 0)
         return True
+
+
+def runs(offsets: npt.NDArray[np.int64], row_bytes: int) -> list[tuple[int, int]]:
+    """Return (offset, bytes) of each run of rows that are adjacent."""
+    ordered = np.sort(offsets)
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1) != row_bytes)
+    sizes = np.diff(starts, append=len(ordered)) * row_bytes
+    return list(zip(ordered[starts].tolist(), sizes.tolist(), strict=True))
+
+
+def request(descriptor: int, first: int, size: int) -> None:
+    """Ask the system to read a part of an open file ahead."""
+    for start in range(first, first + size, _REQUEST_BYTES):
+        length = min(_REQUEST_BYTES, first + size - start)
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_WILLNEED)
+
+
+def is_in_memory(descriptor: int, offset: int) -> bool:
+    """Return whether a byte of an open file is in memory; False where nobody can tell."""
+    if not HAS_NOWAIT_READS:
+        return False
+    try:
+        os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+    except OSError:  # not in memory, or a file system that cannot tell
+        return False
+    return True
 
 
 def advise(mapping: mmap.mmap, advice: str) -> None:

@@ -1,6 +1,5 @@
 """Reading stored rows: mapped, with pread, or through h5py, behind one protocol."""
 
-import errno
 import mmap
 import os
 import threading
@@ -12,12 +11,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 import h5py
 import numpy as np
 import numpy.typing as npt
-import psutil
 
-from galahstream.errors import DamagedRowError, OptionError, StoreFormatError
+from galahstream.errors import DamagedRowError, StoreFormatError
 from galahstream.store.layout import RowIndex
 from galahstream.store.opening import explain_open_errors
-from galahstream.store.readahead import FileSignature, ReadAheadFile, advise
+from galahstream.store.readahead import FileSignature, ReadAheadFile, Signature, advise
 from galahstream.system.hdf5_safety import Locking
 from galahstream.system.processes import PerProcess
 
@@ -27,13 +25,8 @@ Reading: TypeAlias = Literal["auto", "mapped", "pread"]
 Access: TypeAlias = Literal["mapped", "pread", "h5py"]
 """How flux is read."""
 
-# Rows per pread step: they stay in the second-level cache until they are transformed.
-_STEP_ROWS = 4
-# Mappings over these were measured five to six times slower, and end the process
-# when the server truncates a file (GenVarLoader issue 338, py-lmdb issue 281).
-_NETWORK_FILE_SYSTEMS = (
-    "nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "fuse",
-)  # fmt: skip
+STEP_ROWS = 4
+"""Rows per pread step: they stay in the second-level cache until they are transformed."""
 
 
 class RowSpan(NamedTuple):
@@ -52,11 +45,13 @@ Consumer: TypeAlias = Callable[[RowSpan], None]
 
 
 class RowReader(Protocol):
-    """Reads rows of stored flux or errors from a file that it opens on first use per process."""
+    """Reads rows of stored flux or errors from files that it opens on first use per process."""
 
     access: ClassVar[Access]
-    signature: FileSignature
-    """The identity of the file when its store was opened."""
+
+    @property
+    def signature(self) -> Signature:
+        """The identity of the file, or files, when the store was opened."""
 
     def read(self, rows: npt.NDArray[np.int64], consume: Consumer) -> None:
         """Call `consume` with spans that together hold the rows, in their order.
@@ -181,13 +176,13 @@ class PreadReader(_OffsetReader):
         """Read four rows at a time into a buffer that belongs to the thread."""
         index = self._index
         if not hasattr(self._thread, "buffer"):
-            self._thread.buffer = np.empty(_STEP_ROWS * index.n_pixels, dtype=index.dtype)
+            self._thread.buffer = np.empty(STEP_ROWS * index.n_pixels, dtype=index.dtype)
         buffer = self._thread.buffer
         data = memoryview(buffer.view(np.uint8).data)
         offsets = index.offsets(rows).tolist()
-        starts = np.arange(_STEP_ROWS) * index.n_pixels
-        for first in range(0, len(rows), _STEP_ROWS):
-            step = offsets[first : first + _STEP_ROWS]
+        starts = np.arange(STEP_ROWS) * index.n_pixels
+        for first in range(0, len(rows), STEP_ROWS):
+            step = offsets[first : first + STEP_ROWS]
             for slot, offset in enumerate(step):
                 begin = slot * index.row_bytes
                 self._fill(data[begin : begin + index.row_bytes], offset)
@@ -273,76 +268,3 @@ class Hdf5Reader:
     def _open(self) -> h5py.File:
         with explain_open_errors(self._path):
             return h5py.File(self._path, "r", locking=self._locking)
-
-
-class ReaderChoice(NamedTuple):
-    """A reader, and why it was chosen."""
-
-    reader: RowReader
-    reason: str
-
-
-def choose_reader(
-    path: Path, name: str, index: RowIndex | None, reading: Reading, locking: Locking = None
-) -> ReaderChoice:
-    """Choose how the flux of a store, or its errors, are read.
-
-    Parameters
-    ----------
-    path : Path
-        The store.
-    name : {"flux", "error"}
-        Which of its arrays.
-    index : RowIndex or None
-        Offsets of the array's rows; None if only HDF5 can read them.
-    reading : {"auto", "mapped", "pread"}
-        The user's choice.
-    locking : bool, "best-effort" or None
-        Whether HDF5 locks the file while it reads.
-
-    Raises
-    ------
-    OptionError
-        If the user chose a way in which this file cannot be read.
-    """
-    if index is None:
-        if reading != "auto":
-            msg = (
-                f"{path}: reading {reading!r} needs uncompressed {name} in contiguous rows; this "
-                f"file is read through h5py (reading='auto')"
-            )
-            raise OptionError(msg)
-        reader = Hdf5Reader(path, name, locking)
-        return ReaderChoice(reader, "compressed, or in chunks that split rows")
-    if reading == "mapped":
-        return ReaderChoice(MappedReader(index), "asked for")
-    if reading == "pread":
-        return ReaderChoice(PreadReader(index), "asked for")
-    kind = _file_system(path)
-    if kind.startswith(_NETWORK_FILE_SYSTEMS):
-        return ReaderChoice(PreadReader(index), f"on a network file system, {kind}")
-    size, free = index.path.stat().st_size, psutil.virtual_memory().available
-    if size > free / 2:
-        reason = f"{size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory free"
-        return ReaderChoice(PreadReader(index), reason)
-    if not _can_be_mapped(index.path):
-        return ReaderChoice(PreadReader(index), "larger than the address space left (ulimit -v)")
-    return ReaderChoice(MappedReader(index), "fits in memory")
-
-
-def _can_be_mapped(path: Path) -> bool:
-    with explain_open_errors(path), path.open("rb") as file:
-        try:
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).close()
-        except OSError as error:
-            if error.errno == errno.ENOMEM:
-                return False
-            raise
-    return True
-
-
-def _file_system(path: Path) -> str:
-    """Return the kind of the file system that a path is on, "" if unknown."""
-    parents = {str(parent) for parent in (path.resolve(), *path.resolve().parents)}
-    mounts = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint in parents]
-    return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""

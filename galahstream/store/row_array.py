@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from galahstream.errors import DamagedRowError
 from galahstream.store.quantization import Encoding
-from galahstream.store.readahead import FileIdentity
-from galahstream.store.readers import Access, Consumer, ReaderChoice, RowSpan
+from galahstream.store.reader_choice import ReaderChoice
+from galahstream.store.readers import Access, Consumer, RowSpan
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.system.digest import row_digests
 
@@ -35,7 +35,7 @@ class RowRecords:
 class SharedVerification(NamedTuple):
     """Verified rows of a file, for other processes that read the same file."""
 
-    file: FileIdentity
+    files: object
     path: str
     inode: int
 
@@ -216,7 +216,7 @@ class RowArray:
 
     def join_verification(self, shared: SharedVerification) -> None:
         """Share the verified rows of another process, if it read the very same file."""
-        if self.verified is not None and self._reader.signature.identity == shared.file:
+        if self.verified is not None and self._reader.signature.identity == shared.files:
             self.verified.attach(shared.path, shared.inode)
 
     def _consume_and_verify(

@@ -11,11 +11,13 @@ import numpy.typing as npt
 from galahstream.errors import SourceMissingError, StoreFormatError
 from galahstream.store.formats import format_of
 from galahstream.store.info import StoreInfo
-from galahstream.store.layout import DIGEST_NAMES, RowIndex
+from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.manifest import Manifest, encoding_of
+from galahstream.store.members import MemberRows, RowPlaces
 from galahstream.store.opening import explain_open_errors
 from galahstream.store.quantization import Encoding, Float16
-from galahstream.store.readers import Reading, choose_reader
+from galahstream.store.reader_choice import choose_reader
+from galahstream.store.readers import Reading
 from galahstream.store.row_array import RowArray, RowRecords, SharedVerification
 from galahstream.store.verified_rows import VerifiedRows
 from galahstream.survey.fill_values import likely_fill_values
@@ -88,7 +90,7 @@ class Store:
     path : Path
         Folder or file, absolute.
     format : str
-        ``"npy"`` or ``"hdf5"``.
+        ``"npy"``, ``"hdf5"`` or ``"collection"``.
     manifest : Manifest
         The store's description of itself.
     fingerprint : str
@@ -124,8 +126,10 @@ class Store:
         text = store_format.read_manifest(path).strip()
         self.fingerprint = text_digest(text)
         self.manifest = Manifest.from_json(text, store_format.describe_manifest(path))
-        arrays, indices = store_format.open_arrays(path, self.manifest.spec)
+        arrays = store_format.open_arrays(path, self.manifest.spec)
         _check_arrays(path, self.manifest, arrays)
+        places = store_format.open_spectra(path, self.manifest.spec, arrays)
+        self._files = {name: _paths_of(path, place) for name, place in places.items()}
         self.arrays: Mapping[str, npt.NDArray[Any]] = arrays
         self.wavelength: npt.NDArray[np.float64] = arrays["wavelength"]
         self.ids: npt.NDArray[np.int64] = arrays["ids"]
@@ -135,10 +139,10 @@ class Store:
         self.labels: Mapping[str, npt.NDArray[np.float64]] = {
             column.name: arrays["labels"][:, k] for k, column in enumerate(self.manifest.labels)
         }
-        self.flux = self._row_array("flux", indices["flux"], encoding_of(self.manifest))
+        self.flux = self._row_array("flux", places["flux"], encoding_of(self.manifest))
         self.error: RowArray | None = None
-        if "error" in indices:
-            self.error = self._row_array("error", indices["error"], Float16())
+        if "error" in places:
+            self.error = self._row_array("error", places["error"], Float16())
 
     def __len__(self) -> int:
         return self.manifest.n_stars
@@ -163,6 +167,11 @@ class Store:
         if self.error is None:
             return {"flux": self.flux}
         return {"flux": self.flux, "error": self.error}
+
+    @property
+    def spectra_files(self) -> tuple[Path, ...]:
+        """The files that have the spectra."""
+        return tuple(dict.fromkeys(path for name in self.spectra for path in self._files[name]))
 
     @property
     def n_pixels(self) -> int:
@@ -222,7 +231,7 @@ class Store:
     def describe(self) -> StoreInfo:
         """Return the contents of the store in numbers: shape, labels, split, sizes."""
         manifest = self.manifest
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         covered = (float(self.wavelength[0]), float(self.wavelength[-1]))
         return StoreInfo(
             path=self.path,
@@ -252,7 +261,8 @@ class Store:
             notes=manifest.notes,
             cuts=manifest.cuts,
             flags=manifest.flags,
-            bytes=sum(file.stat().st_size for file in files),
+            bytes=sum(file.stat().st_size for file in files if file.is_file()),
+            members=len(manifest.members),
         )
 
     def verify(self, *, progress: bool = False) -> npt.NDArray[np.int64]:
@@ -287,9 +297,9 @@ class Store:
         for rows in self.spectra.values():
             rows.close()
 
-    def _row_array(self, name: str, index: RowIndex | None, encoding: Encoding) -> RowArray:
+    def _row_array(self, name: str, places: RowPlaces, encoding: Encoding) -> RowArray:
         return RowArray(
-            choose_reader(self.path, name, index, self.reading, self.locking),
+            choose_reader(self.path, name, places, self.reading, self.locking),
             encoding,
             self.manifest.n_pixels,
             RowRecords(str(self.path), self.ids, self.arrays[DIGEST_NAMES[name]]),
@@ -299,6 +309,12 @@ class Store:
     def _prefetch_all(self, rows: npt.NDArray[np.int64]) -> None:
         for array in self.spectra.values():
             array.prefetch(rows)
+
+
+def _paths_of(path: Path, places: RowPlaces) -> Sequence[Path]:
+    if places is None:
+        return [path]
+    return places.paths if isinstance(places, MemberRows) else [places.path]
 
 
 def _open_again(

@@ -1,9 +1,10 @@
-"""Store formats: a folder of .npy files, or one HDF5 file."""
+"""Store formats: a folder of .npy files, one HDF5 file, or a collection of such stores."""
 
 import os
 from pathlib import Path
 
 from galahstream.store.formats.base import StoreFormat
+from galahstream.store.formats.collection import CollectionFormat, is_collection
 from galahstream.store.formats.hdf5 import Hdf5Format
 from galahstream.store.formats.npy import NpyFormat
 from galahstream.store.layout import FormatName
@@ -21,5 +22,7 @@ def format_named(path: str | os.PathLike[str]) -> FormatName:
 
 
 def format_of(path: Path, locking: Locking = None) -> StoreFormat:
-    """Return the format of a store: npy for a folder, hdf5 for a file."""
+    """Return the format of a store: npy or a collection for a folder, hdf5 for a file."""
+    if is_collection(path):
+        return CollectionFormat(locking)
     return NpyFormat() if path.is_dir() else Hdf5Format(locking)

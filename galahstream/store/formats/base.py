@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from galahstream.store.layout import ArrayLocation, RowIndex, RowWriter, StoreSpec
+from galahstream.store.layout import ArrayLocation, RowWriter, StoreSpec
+from galahstream.store.members import RowPlaces
 
 # Files that a file manager or a network file system puts into any folder.
 IGNORED_NAMES = (".DS_Store",)
@@ -81,13 +82,21 @@ class StoreFormat(Protocol):
             If there is none, it is larger than `MANIFEST_LIMIT`, or the file is damaged.
         """
 
-    def open_arrays(
-        self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
-        """Return every array but the spectra, and the byte offsets of the rows of those.
+    def open_arrays(self, path: Path, spec: StoreSpec) -> dict[str, npt.NDArray[Any]]:
+        """Return every array but the spectra.
 
-        The offsets of an array are None if its rows are compressed or scattered, and
-        must be read through h5py.
+        Raises
+        ------
+        StoreFormatError
+            If an array is missing or does not match `spec`.
+        """
+
+    def open_spectra(
+        self, path: Path, spec: StoreSpec, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Mapping[str, RowPlaces]:
+        """Return where the rows of the spectra are, by name.
+
+        None if the rows of an array are compressed or scattered, and must be read through h5py.
 
         Raises
         ------

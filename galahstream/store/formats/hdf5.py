@@ -5,7 +5,8 @@ flux can be memory-mapped. A compressed one is written and read through h5py.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from galahstream.store.layout import (
     StoreSpec,
     map_array,
 )
+from galahstream.store.members import RowPlaces
 from galahstream.system.disk import preallocate, write_at
 from galahstream.system.hdf5_safety import Locking, rejection_reason
 
@@ -172,32 +174,31 @@ class Hdf5Format:
             msg = f"{path}: HDF5 cannot read this file ({error}); it is damaged or not HDF5"
             raise StoreFormatError(msg) from error
 
-    def open_arrays(
-        self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
-        """Return every array but the spectra, mapped where possible, and the offsets of those."""
+    def open_arrays(self, path: Path, spec: StoreSpec) -> dict[str, npt.NDArray[Any]]:
+        """Return every array but the spectra, mapped where possible."""
         arrays: dict[str, npt.NDArray[Any]] = {}
+        with _explained(path), self._open(path) as file:
+            for name, array in spec.arrays().items():
+                dataset = _checked_dataset(file, name, array, path)
+                location = _mappable_location(dataset, path)
+                arrays[name] = dataset[()] if location is None else map_array(location)
+        return arrays
+
+    def open_spectra(
+        self, path: Path, spec: StoreSpec, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Mapping[str, RowPlaces]:
+        """Return the byte offsets of the rows of the spectra, None where HDF5 alone knows them."""
         spectra: dict[str, RowIndex | None] = {}
-        try:
-            with self._open(path) as file:
-                for name, array in spec.arrays().items():
-                    dataset = _checked_dataset(file, name, array, path)
-                    location = _mappable_location(dataset, path)
-                    arrays[name] = dataset[()] if location is None else map_array(location)
-                for name, array in spec.spectra().items():
-                    dataset = _checked_dataset(file, name, array, path)
-                    spectra[name] = row_index(dataset, path)
-                    if spectra[name] is None:
-                        _warn_of_costly_chunks(dataset, name, path)
-        except StoreFormatError:
-            raise
-        except _HDF5_ERRORS as error:
-            msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
-            raise StoreFormatError(msg) from error
+        with _explained(path), self._open(path) as file:
+            for name, array in spec.spectra().items():
+                dataset = _checked_dataset(file, name, array, path)
+                spectra[name] = row_index(dataset, path)
+                if spectra[name] is None:
+                    _warn_of_costly_chunks(dataset, name, path)
         for name, rows in spectra.items():
             if rows is not None:
                 _check_size(path, name, rows.stop)
-        return arrays, spectra
+        return spectra
 
     def foreign_content(self, path: Path) -> str | None:
         """Return why a file is not a store; None if it is one."""
@@ -230,6 +231,18 @@ class CompressedRowWriter:
     def close(self) -> None:
         """Close the file, also for the other datasets, which are complete too."""
         self._file.close()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say that a store is damaged where HDF5 cannot read it."""
+    try:
+        yield
+    except StoreFormatError:
+        raise
+    except _HDF5_ERRORS as error:
+        msg = f"{path}: a dataset of the store is missing or damaged ({error}); convert again"
+        raise StoreFormatError(msg) from error
 
 
 def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:

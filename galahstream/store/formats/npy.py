@@ -15,6 +15,7 @@ from galahstream.store.layout import (
     MANIFEST_LIMIT,
     ArrayLocation,
     ArraySpec,
+    Member,
     NullRowWriter,
     OffsetRowWriter,
     RowIndex,
@@ -22,12 +23,13 @@ from galahstream.store.layout import (
     StoreSpec,
     map_array,
 )
+from galahstream.store.members import RowPlaces
 from galahstream.system.disk import preallocate, write_at
 
 FLUX_HEADER_BYTES = 4096  # rows of 16,384 float32 then start on 4 KiB pages
 MANIFEST_NAME = "manifest.json"
 _MAX_HEADER_LENGTH = 10_000
-_LARGEST_SPEC = StoreSpec(0, 0, 0, "float32", has_errors=True)
+_LARGEST_SPEC = StoreSpec(0, 0, 0, "float32", has_errors=True, members=(Member("", ""),))
 _ARRAY_NAMES = (*_LARGEST_SPEC.spectra(), *_LARGEST_SPEC.arrays())
 
 
@@ -50,17 +52,14 @@ class NpyFormat:
     """One ``.npy`` file per array, and the manifest in ``manifest.json``."""
 
     name = "npy"
+    _folders: tuple[str, ...] = ()
 
     def create(
         self, path: Path, spec: StoreSpec, manifest_bytes: int, linked_flux: Path | None = None
     ) -> NewNpyFiles:
         """Create the folder with its arrays at their final sizes."""
         path.mkdir(exist_ok=True)
-        for name in set(_ARRAY_NAMES) - {*spec.spectra(), *spec.arrays()}:
-            _file(path, name).unlink(missing_ok=True)  # of a run whose journal was lost
-        locations = {
-            name: create_array(_file(path, name), array) for name, array in spec.arrays().items()
-        }
+        locations = self.create_arrays(path, spec)
         writers: dict[str, RowWriter] = {}
         for name, array in spec.spectra().items():
             if name == "flux" and linked_flux is not None:
@@ -69,6 +68,14 @@ class NpyFormat:
             else:
                 writers[name] = OffsetRowWriter(create_array(_file(path, name), array))
         return NewNpyFiles(path, locations, writers)
+
+    def create_arrays(self, path: Path, spec: StoreSpec) -> dict[str, ArrayLocation]:
+        """Create every array but the spectra, and remove those of other stores."""
+        for name in set(_ARRAY_NAMES) - {*spec.spectra(), *spec.arrays()}:
+            _file(path, name).unlink(missing_ok=True)  # of a run whose journal was lost
+        return {
+            name: create_array(_file(path, name), array) for name, array in spec.arrays().items()
+        }
 
     def layout_of(self, path: Path, spec: StoreSpec) -> tuple[StoreSpec, int]:
         """Return `spec`: the files need no room for the manifest."""
@@ -93,18 +100,21 @@ class NpyFormat:
             raise StoreFormatError(msg)
         return file.read_text(encoding="utf-8", errors="replace")
 
-    def open_arrays(
-        self, path: Path, spec: StoreSpec
-    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, RowIndex | None]]:
-        """Return every array but the spectra, mapped, and the byte offsets of their rows."""
-        locations = {
-            name: _locate(_file(path, name), array) for name, array in spec.arrays().items()
+    def open_arrays(self, path: Path, spec: StoreSpec) -> dict[str, npt.NDArray[Any]]:
+        """Return every array but the spectra, mapped."""
+        return {
+            name: map_array(_locate(_file(path, name), array))
+            for name, array in spec.arrays().items()
         }
-        spectra: dict[str, RowIndex | None] = {
+
+    def open_spectra(
+        self, path: Path, spec: StoreSpec, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Mapping[str, RowPlaces]:
+        """Return the byte offsets of the rows of the spectra."""
+        return {
             name: RowIndex.of(_locate(_file(path, name), array))
             for name, array in spec.spectra().items()
         }
-        return {name: map_array(location) for name, location in locations.items()}, spectra
 
     def foreign_content(self, path: Path) -> str | None:
         """Return the first file of a folder that does not belong to a store; None if all do."""
@@ -114,11 +124,11 @@ class NpyFormat:
             return f"it has no {MANIFEST_NAME}"
         if not is_store_folder(path):
             return f"its {MANIFEST_NAME} is not that of a store"
-        names = {MANIFEST_NAME, *(f"{name}.npy" for name in _ARRAY_NAMES)}
+        files = {MANIFEST_NAME, *(f"{name}.npy" for name in _ARRAY_NAMES)}
         for file_path in sorted(path.iterdir()):
-            if not is_ignored_name(file_path.name) and (
-                file_path.name not in names or file_path.is_dir()
-            ):
+            name = file_path.name
+            is_known = name in self._folders if file_path.is_dir() else name in files
+            if not is_known and not is_ignored_name(name):
                 return f"it holds {file_path.name!r}, which does not belong to a store"
         return None
 
