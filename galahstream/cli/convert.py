@@ -75,6 +75,18 @@ def add_parser(commands: Commands) -> None:
     )
     _add_format_options(parser.add_argument_group("format of the store"))
     running = add_source_groups(parser)
+    running.add_argument(
+        "--dask",
+        metavar="CLUSTER",
+        help="convert on a Dask cluster into a collection: local[N] for N processes, or the "
+        "address of a scheduler such as tcp://host:8786",
+    )
+    running.add_argument(
+        "--shards",
+        type=int,
+        metavar="K",
+        help="number of members of the collection, with --dask (default: one per 5,000 stars)",
+    )
     running.add_argument("--overwrite", action="store_true", help="replace DEST if it exists")
 
 
@@ -273,5 +285,7 @@ def run(options: argparse.Namespace) -> CommandResult:
             in_place=options.in_place,
             **source_options(options),
             overwrite=options.overwrite,
+            dask=options.dask,
+            shards=options.shards,
         )
     )

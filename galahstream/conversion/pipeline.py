@@ -7,6 +7,7 @@ of the time.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ def find_unusable_rows(reader: BlockReader, jobs: int | None) -> dict[int, str]:
     """Return the rows of a source that cannot be used, and why."""
     found: dict[int, str] = {}
     with closing_iterator(reader.read("checking")) as blocks:
-        for rows in ordered_thread_map(_unusable_rows, blocks, jobs):
+        for rows in ordered_thread_map(partial(_unusable_rows, reader.source), blocks, jobs):
             found.update(rows)
     return found
 
@@ -240,9 +241,9 @@ class SpectraPipeline:
                 f"on_bad='skip' (--no-resume --on-bad skip)"
             )
         return BadSpectraError(
-            f"{source.name}: the spectrum of row {block.first_row + row} (star {star}) has no "
-            f"usable pixel, all are zero or not finite; skip such stars with on_bad='skip' "
-            f"(--on-bad skip)"
+            f"{source.name}: the spectrum of row {source.original_row(block.first_row + row)} "
+            f"(star {star}) has no usable pixel, all are zero or not finite; skip such stars with "
+            f"on_bad='skip' (--on-bad skip)"
         )
 
 
@@ -289,11 +290,14 @@ def _stored_rows(
     return rows[rows >= 0]
 
 
-def _unusable_rows(block: SpectraBlock) -> dict[int, str]:
+def _unusable_rows(source: Source, block: SpectraBlock) -> dict[int, str]:
     reasons = {unusable.row: unusable.reason for unusable in block.unusable}
+    empty = np.flatnonzero(_is_empty(block.flux)).tolist()
     return {
-        block.first_row + row: reasons.get(row, f"row {block.first_row + row}: no usable pixel")
-        for row in np.flatnonzero(_is_empty(block.flux)).tolist()
+        block.first_row + row: reasons.get(
+            row, f"row {source.original_row(block.first_row + row)}: no usable pixel"
+        )
+        for row in empty
     }
 
 

@@ -186,6 +186,10 @@ class Source(ABC):
         """What a user should know of the stars and files, in plain sentences; kept by a store."""
         return ()
 
+    def original_row(self, row: int) -> int:
+        """Return the number of a row in what the user gave, for messages."""
+        return row
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Files that the flux is read from, to tell whether they changed; empty if none."""

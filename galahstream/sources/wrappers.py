@@ -97,6 +97,10 @@ class Selected(_RowWrapper):
         """Ids of the selected stars, shape (n,), int64."""
         return self._source.ids[self._rows]
 
+    def original_row(self, row: int) -> int:
+        """Return the number of a row in the source."""
+        return self._source.original_row(int(self._rows[row]))
+
     def read_labels(self) -> npt.NDArray[np.float64]:
         """Return the labels of the selected stars, shape (n, K)."""
         return self._source.read_labels()[self._rows]

@@ -11,6 +11,13 @@ from pathlib import Path
 from galahstream.system.processes import PerProcess
 
 
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    if hasattr(os, "posix_fadvise"):  # the system would read on where rows are read at random
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    return descriptor
+
+
 @dataclass
 class _OpenFile:
     descriptor: int
@@ -41,7 +48,7 @@ class OpenFiles:
         with lock:
             file = files.get(number)
             if file is None:
-                file = files[number] = _OpenFile(os.open(self._paths[number], os.O_RDONLY))
+                file = files[number] = _OpenFile(_open(self._paths[number]))
             files.move_to_end(number)
             file.users += 1
         try:

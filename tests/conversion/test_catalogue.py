@@ -10,9 +10,9 @@ import pytest
 
 import galahstream as gs
 from galahstream.cli.main import main
-from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import CatalogueOptions, ConvertOptions
 from galahstream.conversion.repair import repair
+from galahstream.conversion.run import convert_with
 from galahstream.errors import BadSpectraError, GalahStreamError, OptionError
 from galahstream.sources import catalogue_formats
 from galahstream.sources.npy import NpyFile

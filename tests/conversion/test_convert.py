@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.convert import convert
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.errors import (
     BadSpectraError,
     GalahStreamError,
@@ -349,7 +350,7 @@ def test_what_a_store_could_not_hold_raises_by_name_before_anything_is_written(
     def no_store_files(*arguments: Any) -> None:
         pytest.fail("files of the store were created")
 
-    monkeypatch.setattr("galahstream.conversion.convert.StoreWriter", no_store_files)
+    monkeypatch.setattr("galahstream.conversion.run.StoreWriter", no_store_files)
     with pytest.raises((OptionError, LabelError, SplitError), match=message):
         convert(source, tmp_path / "store", format=format, overwrite=True, **options)
     assert open_store(tmp_path / "store").fingerprint == good

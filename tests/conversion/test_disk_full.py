@@ -8,8 +8,9 @@ from typing import Any
 import numpy.typing as npt
 import pytest
 
-from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.convert import convert
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.errors import StorageFullError
 from galahstream.store.layout import OffsetRowWriter
 from tests.conftest import Pair

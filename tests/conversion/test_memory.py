@@ -8,9 +8,9 @@ import pytest
 
 import galahstream as gs
 from galahstream.conversion import pipeline
-from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.repair import repair
+from galahstream.conversion.run import convert_with
 from galahstream.errors import OptionError, RepairError
 from galahstream.store import Store
 from tests.conftest import Pair

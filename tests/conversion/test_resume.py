@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from galahstream.cli.main import main
-from galahstream.conversion.convert import convert_with
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.conversion.store_source import AnySource
 from galahstream.errors import BadSpectraError, LockedError, OptionError, SourceShapeError
 from galahstream.sources.base import Spectra
@@ -193,7 +193,7 @@ def test_a_second_converter_raises_and_a_killed_one_is_resumed(tmp_path: Path) -
     pair = make_pair(tmp_path / "raw", 3000, 256)
     code = (
         "import sys, time\n"
-        "from galahstream.conversion.convert import convert_with\n"
+        "from galahstream.conversion.run import convert_with\n"
         "from galahstream.conversion.options import ConvertOptions\n"
         "from galahstream.sources.npy import NpyPairSource\n"
         "read = NpyPairSource.iter_blocks\n"

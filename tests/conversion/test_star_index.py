@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from galahstream.conversion.convert import convert_with
 from galahstream.conversion.journal import Journal
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.conversion.store_source import AnySource
 from galahstream.errors import DestinationExistsError, OptionError, SourceFormatError
 from galahstream.sources import galah_fits

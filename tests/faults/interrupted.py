@@ -13,8 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.convert import convert
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.errors import DestinationExistsError
 from galahstream.sources.base import Source
 from tests.conftest import Pair, make_pair

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.convert import convert
 from galahstream.conversion.options import ConvertOptions
+from galahstream.conversion.run import convert_with
 from galahstream.errors import DamagedRowError, StoreChangedError, WorkerError
 from galahstream.store import open_store
 from galahstream.stream.dataset import SpectraDataset

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from galahstream.cli.main import main
-from galahstream.conversion.convert import convert, convert_with
+from galahstream.conversion.convert import convert
 from galahstream.conversion.options import ConvertOptions
 from galahstream.conversion.repair import repair
+from galahstream.conversion.run import convert_with
 from galahstream.errors import (
     OptionError,
     SourceAccessError,
