@@ -47,6 +47,7 @@ BENCHMARKS = {
         "verification", "first epochs, which verify what they read, against later ones"
     ),
     "collections": Benchmark("collections", "a collection of 200 stores, against one store"),
+    "million": Benchmark("million", "a collection of a million stars: opening, order, memory"),
     "memory": Benchmark("memory", "a store larger than the page cache left to it"),
     "convert": Benchmark("convert", "conversion, against cp and fsync"),
     "ingest": Benchmark("ingest", "conversion of FITS files, against fitsio and astropy"),
