@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galahstream.errors import SourceMissingError, StoreFormatError
+from galahstream.store.astropy import spectrum_of, table_of
 from galahstream.store.formats import format_of
 from galahstream.store.info import StoreInfo
 from galahstream.store.layout import DIGEST_NAMES
@@ -210,6 +211,39 @@ class Store:
             return np.flatnonzero(self.split == code)
         start = sum(self.manifest.split_sizes[:code])
         return slice(start, start + self.manifest.split_sizes[code])
+
+    def spectrum(self, row: int) -> Any:
+        """Return the spectrum of a row as a ``specutils.Spectrum`` (extra ``spectrum``).
+
+        Flux is dimensionless, as a fraction of the continuum, and wavelengths are in Å in air;
+        pixels without a value are masked. The uncertainty is 1 σ of each pixel, of a store that
+        has it. ``meta`` has id, labels and their units, and where the spectrum comes from;
+        ``meta["wavelength_is_nominal"]`` says whether the wavelengths are only those of the
+        spectrograph, from which each star is off by up to 2.7 Å and by its velocity.
+
+        Raises
+        ------
+        ExtraMissingError
+            If specutils is not installed.
+        WavelengthError
+            If the wavelengths are not known.
+        IndexError, DamagedRowError
+            If there is no such row, or it is damaged.
+        """
+        return spectrum_of(self, row)
+
+    def to_table(self) -> Any:
+        """Return all stars as an ``astropy.table.QTable`` (extra ``fits``).
+
+        The columns are ``id``, ``split`` (train, val or test) and the labels with their units; one
+        that astropy does not know is in the description of its column.
+
+        Raises
+        ------
+        ExtraMissingError
+            If astropy is not installed.
+        """
+        return table_of(self, self.split)
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Request the flux of rows, from 0 to N - 1, from the disk that will be read soon."""
