@@ -69,9 +69,9 @@ def test_a_table_has_ids_splits_and_labels_with_units(npy_store: Store, tmp_path
 def test_labels_of_any_unit_are_kept(pair: Pair, tmp_path: Path) -> None:
     names = ["a[furlong/h]", "b", "c[dex]", "d[K]", "e", "f", "g", "h[%]"]
     table = gs.convert(pair.folder, tmp_path / "store", labels=names).to_table()
-    assert str(table["a"].unit) == "furlong/h"
+    assert table["a"].info.description == "in furlong/h"
     assert str(table["h"].unit) == "%"
-    assert np.array_equal(table["a"].value, table["a"].value)
+    assert np.array_equal(table["a"], np.load(pair.folder / "labels.npy")[table["id"], 0])
 
 
 @pytest.mark.slow
@@ -87,9 +87,7 @@ def test_what_cannot_be_given_is_an_error(
         store.spectrum(3)
     monkeypatch.setitem(sys.modules, "specutils", None)
     monkeypatch.setitem(sys.modules, "astropy.table", None)
-    with pytest.raises(
-        ExtraMissingError, match=r"specutils: pip install 'galahstream\[spectrum\]'"
-    ):
+    with pytest.raises(ExtraMissingError, match=r"specutils: .*'galahstream\[spectrum\]'"):
         with_wavelengths.spectrum(0)
     with pytest.raises(ExtraMissingError, match=r"astropy: pip install 'galahstream\[fits\]'"):
         npy_store.to_table()
