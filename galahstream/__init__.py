@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from galahstream.conversion.append import append as append
     from galahstream.conversion.collection import merge as merge
     from galahstream.conversion.convert import convert as convert
+    from galahstream.conversion.fetch import fetch as fetch
     from galahstream.conversion.select import select as select
     from galahstream.errors import GalahStreamError as GalahStreamError
     from galahstream.learn.inference import evaluate as evaluate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _LAZY_IMPORTS = {
     "GalahStreamError": "galahstream.errors",
     "convert": "galahstream.conversion.convert",
+    "fetch": "galahstream.conversion.fetch",
     "append": "galahstream.conversion.append",
     "merge": "galahstream.conversion.collection",
     "select": "galahstream.conversion.select",

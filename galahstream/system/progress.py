@@ -23,6 +23,7 @@ def progress_bar(
     unit: str = " stars",
     initial: int = 0,
     enabled: bool = True,
+    scaled: bool = False,
 ) -> ProgressBar:
     """Return a progress bar that is drawn on terminals only, and only after one second.
 
@@ -38,6 +39,8 @@ def progress_bar(
         Work that was done by an earlier run.
     enabled : bool
         False never draws the bar.
+    scaled : bool
+        Show large numbers as 1.2k, 3.4M and so on.
 
     Examples
     --------
@@ -50,6 +53,7 @@ def progress_bar(
         desc=description,
         unit=unit,
         delay=1,
+        unit_scale=scaled,
         disable=None if enabled else True,
     )
     return bar
