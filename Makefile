@@ -35,7 +35,7 @@ coverage: .venv/ready  ## all tests, and the lines that none of them runs (8 min
 test-quick: .venv/ready  ## the tests that take no time (1 minute)
 	$(PYTEST) -m "not slow and not faults"
 
-test-clients: .venv-clients/ready  ## Lightning, accelerate, ignite and torchdata over the loader (2 minutes)
+test-clients: .venv-clients/ready  ## other trainers over the loader, and the examples (3 minutes)
 	OMP_NUM_THREADS=1 MPLBACKEND=agg $(CLIENTS)/python -m pytest tests/clients
 
 check: test  ## all that `make test` does, then every example in the documents
