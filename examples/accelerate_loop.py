@@ -25,8 +25,8 @@ def main() -> None:
     network, optimizer = accelerator.prepare(network, optimizer)
     if accelerator.num_processes == 1:
         loader = accelerator.prepare(loader)
-    # With several processes, prepare(loader) would give each of them whole batches in turn, and repeat
-    # stars at the end; the loader divides each batch itself, and repeats none.
+    # With several processes, prepare(loader) would give each of them whole batches in turn, and
+    # repeat stars at the end; the loader divides each batch itself, and repeats none.
     for epoch in range(3):
         seen: list[int] = []
         for flux, labels, ids in loader:

@@ -37,7 +37,7 @@ class Labels(lightning.LightningModule):
         if self.trainer.world_size > 1:
             seen = [[] for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(seen, self.seen)
-        stars = sum(seen, [])
+        stars = [star for of_process in seen for star in of_process]
         self.seen = []
         if self.trainer.is_global_zero:
             print(f"epoch {self.current_epoch}: {len(stars)} stars, {len(set(stars))} different")

@@ -57,6 +57,12 @@ STARS_PER_SHARD = 5000
 """Stars of each shard if their number is not given: 330 MB of float32."""
 
 _LOCAL = "local"
+# Workers return freed memory at once and sample their stacks by default, and so take 1.5 times as
+# long for the arrays of spectra.
+_WORKER_SETTINGS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**28,
+}
 # The source that this process opened last, by the number of its conversion.
 _opened: dict[str, Source] = {}
 
@@ -368,6 +374,7 @@ def _connected(cluster: str) -> Iterator[Any]:
     n_workers = _local_workers(cluster)
     if n_workers is not None:
         with (
+            import_module("dask").config.set(_WORKER_SETTINGS),
             distributed.LocalCluster(
                 n_workers=n_workers,
                 threads_per_worker=1,
