@@ -17,6 +17,7 @@ from galahstream.learn.run import TrainOptions
 from galahstream.learn.schedule import epochs_since_best
 from galahstream.learn.trained_model import TrainedModel
 from galahstream.store import SpectraStore
+from galahstream.system.notebook import table
 from galahstream.validation import checked, integer, number, number_or_nan, record, sequence
 
 Json: TypeAlias = str | int | float | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -164,6 +165,20 @@ class TrainingResult:
     notes: tuple[str, ...] = ()
     test_groups: tuple[GroupMetrics, ...] = ()
     ranks: int = 1
+
+    def _repr_html_(self) -> str:
+        header = ("label", "unit", "stars", "RMSE", "bias", "scatter", "R²")
+        rows = [
+            (
+                one.name,
+                one.unit,
+                f"{one.n or 0:,}",
+                *(f"{value:.4g}" for value in (one.rmse, one.bias, one.scatter, one.r2)),
+            )
+            for one in self.test
+        ]
+        title = f"{len(self.history)} epochs in {self.seconds:.1f} s; errors on test stars"
+        return table(f"{title}; {self.out}", header, rows)
 
     @property
     def seconds(self) -> float:

@@ -25,6 +25,7 @@ from galahstream.learn.saved_file import (
     write_saved,
 )
 from galahstream.learn.training_sample import TrainingSample
+from galahstream.system.notebook import facts
 from galahstream.validation import FieldError, shown
 
 _MODEL_FILE = FileKind(
@@ -73,6 +74,17 @@ class TrainedModel:
             f"<TrainedModel {self.network.name}: {self.n_pixels:,} pixels to "
             f"{', '.join(self.recipe.labels)}; {self.n_parameters:,} parameters>"
         )
+
+    def _repr_html_(self) -> str:
+        recipe = self.recipe
+        labels = zip(recipe.labels, recipe.units, strict=True)
+        values = {
+            "network": f"{self.network.name}, {self.n_parameters:,} parameters",
+            "input": f"{self.n_pixels:,} pixels",
+            "labels": ", ".join(f"{name} [{unit}]" if unit else name for name, unit in labels),
+            "uncertainties": "none" if self.loss == "mse" else f"trained with {self.loss}",
+        }
+        return facts("TrainedModel", values)
 
     @property
     def n_pixels(self) -> int:

@@ -10,6 +10,7 @@ from galahstream.survey.fill_values import FillValue, as_typed
 from galahstream.survey.provenance import Provenance
 from galahstream.survey.selection import Cut, FlagCount
 from galahstream.survey.wavelength import LYMAN_LIMIT
+from galahstream.system.notebook import facts
 
 _LABEL_STATISTICS = ("unit", "minimum", "maximum", "mean", "std", "missing")
 
@@ -149,3 +150,21 @@ class StoreInfo:
             "cuts": [asdict(cut) for cut in self.cuts],
             "flags": [asdict(count) for count in self.flags],
         }
+
+
+def store_facts(info: StoreInfo) -> str:
+    """Return what notebooks show of a store."""
+    covered = info.wavelength_range
+    limits = "" if covered is None else f", {covered[0]:.1f} to {covered[1]:.1f} Å"
+    labels = (f"{one.name} [{one.unit}]" if one.unit else one.name for one in info.labels)
+    values = {
+        "path": str(info.path),
+        "stars": f"{info.stars:,} ({', '.join(f'{n:,} {name}' for name, n in info.split)})",
+        "pixels": f"{info.pixels:,}, wavelengths {info.wavelength}{limits}",
+        "labels": ", ".join(labels) or "none",
+        "format": f"{info.format}, {info.dtype}, {info.bytes / 1e6:,.1f} MB",
+        "read": f"{info.access}: {info.access_reason}",
+    }
+    if info.warnings:
+        values["warning"] = "; ".join(info.warnings)
+    return facts("Store", values)

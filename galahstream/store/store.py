@@ -11,7 +11,7 @@ import numpy.typing as npt
 from galahstream.errors import SourceMissingError, StoreFormatError
 from galahstream.store.astropy import spectrum_of, table_of
 from galahstream.store.formats import format_of
-from galahstream.store.info import StoreInfo
+from galahstream.store.info import StoreInfo, store_facts
 from galahstream.store.layout import DIGEST_NAMES
 from galahstream.store.manifest import Manifest, encoding_of
 from galahstream.store.members import MemberRows, RowPlaces
@@ -150,6 +150,9 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self.path}: {len(self)} stars, {self.n_pixels} pixels, {self.format}>"
+
+    def _repr_html_(self) -> str:
+        return store_facts(self.describe())
 
     def __enter__(self) -> "Store":
         return self

@@ -21,6 +21,7 @@ from galahstream.stream.label_table import Missing as Missing
 from galahstream.stream.transforms import FluxTransform, LogFlux, ZScore
 from galahstream.survey.labels import DEFAULT_LABELS
 from galahstream.survey.windows import Window, check_window, window_pixels
+from galahstream.system.notebook import facts
 from galahstream.validation import check_choice
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
@@ -141,6 +142,17 @@ class SpectraDataset(Dataset[Item]):
             f"<SpectraDataset {self.store.path}: {self.split}, {len(self)} stars, "
             f"{self.n_pixels} pixels, labels {', '.join(self.label_names) or 'none'}>"
         )
+
+    def _repr_html_(self) -> str:
+        values = {
+            "store": str(self.store.path),
+            "stars": f"{len(self):,} of {self.split!r}",
+            "pixels": f"{self.n_pixels:,}",
+            "labels": ", ".join(self.label_names) or "none",
+            "missing labels": self.missing,
+            "transform of the flux": repr(self.transform),
+        }
+        return facts("SpectraDataset", values)
 
     @property
     def transform(self) -> FluxTransform:

@@ -19,6 +19,7 @@ from galahstream.stream.sampling import EpochIteration, EpochSampler
 from galahstream.stream.selection import Selectable, select_items
 from galahstream.stream.sharding import RankShard, check_rank, count_batches, shard_epoch
 from galahstream.stream.workers.base import BatchRequest, BatchTensors
+from galahstream.system.notebook import facts
 from galahstream.validation import check_count
 
 _State: TypeAlias = dict[str, str | int | bool | None]
@@ -161,6 +162,16 @@ class SpectraLoader(DataLoader[Item]):
         self.shuffle_block = self.order.block
         self.worker_type, self.workers = options.worker_type, options.num_workers
         self.device, self.memory_budget = options.device, options.memory_budget
+
+    def _repr_html_(self) -> str:
+        values = {
+            "stars": f"{len(self._items):,}",
+            "batches": f"{len(self):,} per epoch, of {self.batch_size}",
+            "order": f"shuffled, seed {self.seed}" if self.shuffle else "as in the dataset",
+            "workers": f"{self.workers} ({self.worker_type})",
+            "next": f"epoch {self.order.next_position.epoch}",
+        }
+        return facts("SpectraLoader", values)
 
     # Properties, not attributes: frameworks pass a loader's attributes to the constructor
     # when they rebuild it, and a rebuilt loader has to find its own rank.
