@@ -26,7 +26,8 @@ def test_a_permutation_holds_each_number_once(n: int, seed: int, epoch: int) -> 
 @given(st.lists(st.integers(1, 9), min_size=30, max_size=90), st.integers(0, 99))
 def test_groups_stay_together_and_sizes_hold_to_one_group(sizes: list[int], seed: int) -> None:
     groups = np.repeat(np.arange(len(sizes)), sizes)
-    split = split_rows(len(groups), FRACTIONS, seed, groups)
+    # A large group can take all of a small split, which has its own test.
+    split = split_rows(len(groups), FRACTIONS, seed, groups, allow_empty=True)
     assert all(len(np.unique(split[groups == group])) == 1 for group in range(len(sizes)))
     wanted = np.array([int(0.70 * len(groups)), int(0.15 * len(groups))])
     found = np.bincount(split, minlength=3)[:2]
